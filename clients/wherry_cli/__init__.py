@@ -1,0 +1,1 @@
+"""The wherry command: skopeo's commands as requests to a wherry server."""
