@@ -1,0 +1,54 @@
+"""How an image is reached and chosen: values that travel in requests, and that the engine takes as they are.
+
+They mirror skopeo's common image flags (skopeo-copy(1), skopeo-inspect(1)). What is ambient (files, home,
+environment) is in `wherry.system.System`; what is asked for is here.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
+    """A user and his password for a registry."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(username={self.username!r}, password=…)"
+
+
+class ImageAccess(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One side of an operation: with which rights and over which TLS it is reached.
+
+    `tls_verify`: None leaves it to the configuration (which verifies); False also allows plain http.
+    `cert_dir`: directory of *.crt (CAs) and *.cert with *.key (client certificates).
+    `registry_token`: sent as Bearer token as it is; no token server is asked.
+    `shared_blob_dir`: for oci:, blobs are in this directory (ALGORITHM/HEX) instead of the layout's own.
+    """
+
+    credentials: Credentials | None = None
+    anonymous: bool = False
+    registry_token: str | None = None
+    authfile: str | None = None
+    cert_dir: str | None = None
+    tls_verify: bool | None = None
+    daemon_host: str | None = None
+    shared_blob_dir: str | None = None
+    user_agent: str = ""
+
+    def __repr__(self) -> str:
+        token = "…" if self.registry_token else None
+        return (
+            f"ImageAccess(credentials={self.credentials!r}, registry_token={token}, "
+            f"cert_dir={self.cert_dir!r}, tls_verify={self.tls_verify!r})"
+        )
+
+
+class PlatformChoice(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Which instance of an index is wanted; an empty member means the host's own value."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""

@@ -1,0 +1,61 @@
+"""The ambient world, made explicit: built once at the edge (wherry_cli, server/listen.py) and passed down.
+
+Nothing below the edge reads the environment, the home directory or the clock by itself, so a test passes a
+temporary root and nothing of the real /etc is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+from msgspec import Struct, field
+
+from wherry.protocol.options import PlatformChoice
+
+T = TypeVar("T")
+
+
+class DataThreads(Protocol):
+    """The threads that move payload; their number is bounded (wherry.streams.threads makes one)."""
+
+    async def run(self, job: Callable[[], T], cancel: Callable[[], None]) -> T:
+        """Run `job` in a thread and return its result.
+
+        When the calling task is cancelled, `cancel` is called (from the event loop; it must make `job` return
+        soon), the thread is still waited for, and then trio.Cancelled is raised.
+        """
+        ...
+
+
+class System(Struct, frozen=True, kw_only=True):
+    """Where we are.
+
+    `root`: prefix of all system paths (`/` except in tests); `home`: the user's home; `cwd`: what relative
+    paths of references are relative to; `environ`: the environment variables that we may look at;
+    `scratch`: directory for large temporary files (skopeo's --tmpdir, /var/tmp); `platform`: the host's own,
+    from which an index's instance is chosen; `wall`: seconds since the epoch (timeouts use trio's clock);
+    `threads`: the data plane's; `user_agent`: sent to registries.
+    """
+
+    root: str = "/"
+    home: str = ""
+    cwd: str = field(default_factory=os.getcwd)
+    uid: int = field(default_factory=os.getuid)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    scratch: str = "/var/tmp"  # noqa: S108 - the reference's place for large files, never a predictable name
+    platform: PlatformChoice
+    threads: DataThreads
+    wall: Callable[[], float] = time.time
+    user_agent: str = "wherry"
+    idle_timeout: float = 60.0
+
+    def path(self, name: str) -> str:
+        """The absolute form of a path that a caller named; neither cleaned nor are links resolved."""
+        return os.path.join(self.cwd, name)
+
+    def etc(self, *names: str) -> str:
+        """A system path below `root`: `etc("etc", "containers", "policy.json")`."""
+        return os.path.join(self.root, *names)
