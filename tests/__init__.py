@@ -1,0 +1,1 @@
+"""wherry's tests: one folder for each layer, `wire/` for transcripts, `peers/` for real software."""

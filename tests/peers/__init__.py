@@ -1,0 +1,1 @@
+"""Tests beside real software, and the code that starts it."""

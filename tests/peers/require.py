@@ -1,0 +1,54 @@
+"""Which real programs a test needs, and what happens where one is missing.
+
+On a laptop the test skips and says why. In CI a program that Debian packages is a failure, because
+`make test` installs it (.ci/packages.txt): a skip there would hide a hole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+# program -> the Debian package that brings it
+PACKAGES: Final = {
+    "buildah": "buildah",
+    "docker-registry": "docker-registry",
+    "gpg": "gnupg",
+    "htpasswd": "apache2-utils",
+    "jq": "jq",
+    "openssl": "openssl",
+    "podman": "podman",
+    "skopeo": "skopeo",
+    "strace": "strace",
+    "umoci": "umoci",
+}
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "") not in ("", "0", "false")
+
+
+def require_peer(name: str) -> Path:
+    """The path of program `name`; without it the test skips (fails in CI if Debian packages it)."""
+    found = shutil.which(name)
+    if found is not None:
+        return Path(found)
+    if in_ci() and name in PACKAGES:
+        pytest.fail(f"{name} is missing, though .ci/packages.txt installs {PACKAGES[name]}", pytrace=False)
+    hint = f" (Debian package {PACKAGES[name]})" if name in PACKAGES else ""
+    pytest.skip(f"{name} is not installed{hint}")
+
+
+def require_skopeo_ref() -> Path:
+    """The current skopeo that $SKOPEO_REF names; without it the test skips."""
+    named = os.environ.get("SKOPEO_REF", "")
+    if not named:
+        pytest.skip("SKOPEO_REF names no current skopeo")
+    path = Path(named)
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"SKOPEO_REF={named} is no executable file", pytrace=False)
+    return path
