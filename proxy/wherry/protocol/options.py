@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+# Defined in the lower layer, where the choice is made; a member of requests here.
+from wherry.model.platforms import PlatformChoice as PlatformChoice
+
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
     """A user and his password for a registry."""
@@ -44,11 +47,3 @@ class ImageAccess(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
             f"ImageAccess(credentials={self.credentials!r}, registry_token={token}, "
             f"cert_dir={self.cert_dir!r}, tls_verify={self.tls_verify!r})"
         )
-
-
-class PlatformChoice(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Which instance of an index is wanted; an empty member means the host's own value."""
-
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
