@@ -49,12 +49,12 @@ class Held:
         )
 
 
-def leaked_since(before: Held, scratch: Path) -> list[str]:
-    """What is held now and was not then, after a moment for what is on its way out."""
+def leaked_since(before: Held, scratch: Path, *, grace: float = GRACE_S) -> list[str]:
+    """What is held now and was not then, after at most `grace` seconds for what is on its way out."""
     if not (leaked := Held.now(scratch).beyond(before)):
         return []
     gc.collect()  # a forgotten object is reported by its own ResourceWarning: only what is held counts here
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + grace
     while (leaked := Held.now(scratch).beyond(before)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return leaked
