@@ -38,7 +38,7 @@ MANIFEST_TYPES = (
 
 @dataclass(frozen=True)
 class Ours:
-    """What wherry does where it deliberately differs: exit code, exact stdout, a pattern for all of stderr."""
+    """What wherry does where it deliberately differs: exit code, and a pattern for all of each stream."""
 
     rc: int
     stderr: str
@@ -264,6 +264,11 @@ class Fake:
         self.thread.join()
 
 
+def digest_of(data: bytes) -> str:
+    """The sha256 digest of data, as a string."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
 def blobs_of(image: Path) -> tuple[bytes, dict[str, bytes]]:
     """The top manifest and every file of a layout (its last entry) or dir: image, by sha256 digest."""
     layout = (image / "index.json").exists()
@@ -330,6 +335,7 @@ class World:
             "{FAKE}": self.fake.address,
             "{CLOSED}": f"127.0.0.1:{free_port()}",
         }
+        self.inputs = {"{RICH}": digest_of(blobs_of(root / "x" / "rich")[0])}
         for name, text in CONFIGURATION.items():
             (root / "etc" / name).write_text(self.fill(text, {}))
 
@@ -340,7 +346,7 @@ class World:
 
     def fill(self, text: str, more: dict[str, str]) -> str:
         """text with its {NAMES} replaced."""
-        for name, value in (self.names | more).items():
+        for name, value in (self.names | self.inputs | more).items():
             text = text.replace(name, value)
         return text
 
