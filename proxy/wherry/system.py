@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec import Struct, field
 
 from wherry.protocol.options import PlatformChoice
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 T = TypeVar("T")
 
@@ -27,6 +30,15 @@ class DataThreads(Protocol):
         When the calling task is cancelled, `cancel` is called (from the event loop; it must make `job` return
         soon), the thread is still waited for, and then trio.Cancelled is raised.
         """
+        ...
+
+    def buffer(self) -> AbstractContextManager[memoryview]:
+        """Lend a job 1 MiB to move payload through; its contents are what the last job left there."""
+        ...
+
+    @property
+    def contended(self) -> bool:
+        """Whether somebody waits for a thread; a job that could wait longer returns instead."""
         ...
 
 
