@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := run
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 
 # What `make run` carries: any image that `wherry copy` reads, e.g. IMAGE=docker://registry.example/app:1
