@@ -11,9 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from wherry.errors import InvalidError
+from wherry.model.goquote import quote
 
-Decoder = Callable[[object, str], object]
-"""Takes a JSON value that is not null and its path for errors; raises InvalidError."""
+
+class Place(NamedTuple):
+    """Where a value stands, as Go's errors say it: the innermost struct's name and the path from the root."""
+
+    struct: str
+    path: str = ""
+
+
+Decoder = Callable[[object, Place], object]
+"""Takes a JSON value that is not null and its place for errors; raises InvalidError."""
 
 
 class Kind(NamedTuple):
@@ -25,22 +34,25 @@ class Kind(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A struct's member. `omit_empty`: not written where it is false, 0, "", null or has no entries."""
+    """A struct's member. `omit_empty`: not written where it is false, 0, "", null or has no entries;
+    `embedded`: the embedded struct that it comes from, which Go's errors name."""
 
     name: str
     kind: Kind
     omit_empty: bool = True
+    embedded: str = ""
 
 
-def _wrong(value: object, where: str, name: str) -> InvalidError:
+def _wrong(value: object, where: Place, name: str) -> InvalidError:
     found = {bool: "bool", str: "string", list: "array", dict: "object"}.get(type(value), "number")
     if found == "number" and name in ("int", "int64", "time.Duration"):
         found = f"number {value}"
-    return InvalidError(f"json: cannot unmarshal {found} into Go struct field {where} of type {name}")
+    target = f"struct field {where.struct}.{where.path}" if where.path else "value"
+    return InvalidError(f"json: cannot unmarshal {found} into Go {target} of type {name}")
 
 
 def _plain(name: str, accepted: type, zero: object) -> Kind:
-    def decode(value: object, where: str) -> object:
+    def decode(value: object, where: Place) -> object:
         if not isinstance(value, accepted) or (accepted is int and isinstance(value, bool)):
             raise _wrong(value, where, name)
         return value
@@ -61,7 +73,7 @@ def array(entry: Kind, name: str = "") -> Kind:
     """A slice: null leaves it nil, a null entry is the entry type's zero value."""
     shown = name or f"[]{entry.name}"
 
-    def decode(value: object, where: str) -> object:
+    def decode(value: object, where: Place) -> object:
         if not isinstance(value, list):
             raise _wrong(value, where, shown)
         return [entry.zero if each is None else entry.decode(each, where) for each in value]
@@ -73,7 +85,7 @@ STRINGS = array(STRING)
 DIGESTS = array(DIGEST)
 
 
-def _string_or_strings(value: object, where: str) -> object:
+def _string_or_strings(value: object, where: Place) -> object:
     """Docker's strslice: an array of strings, or one string."""
     return [value] if isinstance(value, str) else STRINGS.decode(value, where)
 
@@ -81,13 +93,13 @@ def _string_or_strings(value: object, where: str) -> object:
 STRING_OR_STRINGS = Kind("strslice.StrSlice", _string_or_strings)
 
 
-def _string_map(value: object, where: str) -> object:
+def _string_map(value: object, where: Place) -> object:
     if not isinstance(value, dict):
         raise _wrong(value, where, "map[string]string")
     return {key: "" if value[key] is None else STRING.decode(value[key], where) for key in sorted(value)}
 
 
-def _string_set(value: object, where: str) -> object:
+def _string_set(value: object, where: Place) -> object:
     if not isinstance(value, dict):
         raise _wrong(value, where, "map[string]struct {}")
     for each in value.values():
@@ -101,18 +113,21 @@ STRING_SET = Kind("map[string]struct {}", _string_set)
 
 
 def structure(name: str, members: tuple[Member, ...]) -> Kind:
-    """A struct: decoded to a dict of all its members, in its order, with their zero values where absent."""
+    """A struct, by its qualified name (`v1.Image`): decoded to a dict of all its members, in its order, with
+    their zero values where they are absent."""
     by_folded_name = {member.name.casefold(): member for member in members}
+    short = name.rpartition(".")[2]
 
-    def decode(value: object, where: str) -> dict[str, object]:
+    def decode(value: object, where: Place) -> dict[str, object]:
         if not isinstance(value, dict):
-            raise _wrong(value, where or name, name if where else f"v1.{name}")
+            raise _wrong(value, where, name)
         decoded = zero()
         for key, given in value.items():
             member = by_folded_name.get(key.casefold())
             if member is not None and given is not None:
-                path = f"{where}.{member.name}" if where else f"{name}.{member.name}"
-                decoded[member.name] = member.kind.decode(given, path)
+                parts = (where.path, member.embedded, member.name)
+                place = Place(short, ".".join(part for part in parts if part))
+                decoded[member.name] = member.kind.decode(given, place)
         return decoded
 
     def zero() -> dict[str, object]:
@@ -132,33 +147,55 @@ def encode(decoded: object, members: tuple[Member, ...]) -> dict[str, object]:
     }
 
 
+# One digit of the hour and a comma are not RFC 3339, but what Go's parser accepts.
 _TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
-    r"(Z|[+-]([0-9]{2}):([0-9]{2}))"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T)([0-9]{1,2})(:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]+))?"
+    r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
 )
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
-def _time(value: object, where: str) -> str:
+def _time(value: object, where: Place) -> str:
     """A time as Go writes it again: RFC 3339 with at most nanoseconds, no zeros at the end, UTC as Z."""
     if not isinstance(value, str):
         raise InvalidError("Time.UnmarshalJSON: input is not a JSON string")
     match = _TIME.fullmatch(value)
-    if match is None or not _is_date(match):
-        raise InvalidError(f"{where}: {value!r} is not a time in the form 2006-01-02T15:04:05Z07:00")
-    fraction = (match[7] or "")[:9].rstrip("0")
-    zone = "Z" if match[8] in ("Z", "+00:00", "-00:00") else match[8]
-    return f"{value[:19]}{'.' if fraction else ''}{fraction}{zone}"
+    if match is None:
+        raise InvalidError(f'parsing time {quote(value)} as "2006-01-02T15:04:05Z07:00" ({where.path})')
+    day, hour, rest, fraction, sign, zone_hours, zone_minutes = match.groups()
+    seconds = f"{day}{hour:0>2}{rest}"
+    wrong = _out_of_range(seconds)
+    if wrong:
+        raise InvalidError(f"parsing time {quote(value)}: {wrong} out of range")
+    fraction = (fraction or "")[:9].rstrip("0")
+    zone = _zone(value, sign, int(zone_hours or 0), int(zone_minutes or 0))
+    return f"{seconds}{'.' if fraction else ''}{fraction}{zone}"
 
 
-def _is_date(match: re.Match[str]) -> bool:
-    year, month, day, hour, minute, second = (int(match[part]) for part in range(1, 7))
+def _zone(value: str, sign: str | None, hours: int, minutes: int) -> str:
+    if hours > 24 or minutes > 60:
+        raise InvalidError(
+            f"parsing time {quote(value)}: time zone offset {'hour' if hours > 24 else 'minute'} out of range"
+        )
+    hours, minutes = divmod(60 * hours + minutes, 60)
+    if hours > 23:
+        raise InvalidError("Time.MarshalJSON: timezone hour outside of range [0,23]")
+    return f"{sign}{hours:02}:{minutes:02}" if hours or minutes else "Z"
+
+
+def _out_of_range(seconds: str) -> str:
+    """The first part of `2006-01-02T15:04:05` that no calendar or clock has, or ""."""
+    year, month, day, hour, minute, second = map(int, re.split("[-T:]", seconds))
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    if not 1 <= month <= 12:
-        return False
-    days = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[month - 1]
-    zone_fits = int(match[9] or 0) < 24 and int(match[10] or 0) < 60
-    return 1 <= day <= days and hour < 24 and minute < 60 and second < 60 and zone_fits
+    days = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    checks = (
+        ("month", 1 <= month <= 12),
+        ("hour", hour < 24),
+        ("minute", minute < 60),
+        ("second", second < 60),
+        ("day", 1 <= day <= days[month - 1 if 1 <= month <= 12 else 0]),
+    )
+    return next((name for name, fits in checks if not fits), "")
 
 
 TIME = Kind("time.Time", _time, ZERO_TIME)

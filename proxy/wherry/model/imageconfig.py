@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from wherry.errors import InvalidError
 from wherry.model import gojson, gostruct, mediatype, strictjson
-from wherry.model.gostruct import Member
+from wherry.model.gostruct import Member, Place
 
 if TYPE_CHECKING:
     from wherry.model.gostruct import Kind
@@ -44,16 +44,16 @@ _HISTORY = (
 _IMAGE = (
     Member("created", gostruct.TIME_POINTER),
     Member("author", gostruct.STRING),
-    Member("architecture", gostruct.STRING, omit_empty=False),
-    Member("os", gostruct.STRING, omit_empty=False),
-    Member("os.version", gostruct.STRING),
-    Member("os.features", gostruct.STRINGS),
-    Member("variant", gostruct.STRING),
-    Member("config", gostruct.structure("ImageConfig", _CONFIG)),
-    Member("rootfs", gostruct.structure("RootFS", _ROOTFS), omit_empty=False),
-    Member("history", gostruct.array(gostruct.structure("History", _HISTORY), "[]v1.History")),
+    Member("architecture", gostruct.STRING, omit_empty=False, embedded="Platform"),
+    Member("os", gostruct.STRING, omit_empty=False, embedded="Platform"),
+    Member("os.version", gostruct.STRING, embedded="Platform"),
+    Member("os.features", gostruct.STRINGS, embedded="Platform"),
+    Member("variant", gostruct.STRING, embedded="Platform"),
+    Member("config", gostruct.structure("v1.ImageConfig", _CONFIG)),
+    Member("rootfs", gostruct.structure("v1.RootFS", _ROOTFS), omit_empty=False),
+    Member("history", gostruct.array(gostruct.structure("v1.History", _HISTORY))),
 )
-_OCI = gostruct.structure("Image", _IMAGE)
+_OCI = gostruct.structure("v1.Image", _IMAGE)
 
 _HEALTHCHECK = (
     Member("Test", gostruct.STRINGS),
@@ -76,7 +76,7 @@ _DOCKER_CONFIG = (
     Member("StdinOnce", gostruct.BOOL),
     Member("Env", gostruct.STRINGS),
     Member("Cmd", gostruct.STRING_OR_STRINGS),
-    Member("Healthcheck", gostruct.structure("Schema2HealthConfig", _HEALTHCHECK)),
+    Member("Healthcheck", gostruct.structure("manifest.Schema2HealthConfig", _HEALTHCHECK)),
     Member("ArgsEscaped", gostruct.BOOL),
     Member("Image", gostruct.STRING),
     Member("Volumes", gostruct.STRING_SET),
@@ -90,7 +90,7 @@ _DOCKER_CONFIG = (
     Member("StopTimeout", gostruct.INT_POINTER),
     Member("Shell", gostruct.STRING_OR_STRINGS),
 )
-_DOCKER_CONFIG_KIND = gostruct.structure("Schema2Config", _DOCKER_CONFIG)
+_DOCKER_CONFIG_KIND = gostruct.structure("manifest.Schema2Config", _DOCKER_CONFIG)
 # What Docker wrote before schema 2, and inside schema 1; skopeo reads it from OCI configs too.
 _V1_IMAGE = (
     Member("id", gostruct.STRING),
@@ -116,17 +116,20 @@ _DOCKER_HISTORY = (
     Member("empty_layer", gostruct.BOOL),
 )
 _DOCKER_IMAGE = (
-    *_V1_IMAGE,
-    Member("rootfs", gostruct.structure("Schema2RootFS", _DOCKER_ROOTFS)),
+    *(member._replace(embedded="Schema2V1Image") for member in _V1_IMAGE if member.name != "parent"),
+    Member("parent", gostruct.DIGEST),
+    Member("rootfs", gostruct.structure("manifest.Schema2RootFS", _DOCKER_ROOTFS)),
     Member(
         "history",
-        gostruct.array(gostruct.structure("Schema2History", _DOCKER_HISTORY), "[]manifest.Schema2History"),
+        gostruct.array(
+            gostruct.structure("manifest.Schema2History", _DOCKER_HISTORY),
+        ),
     ),
     Member("os.version", gostruct.STRING),
     Member("os.features", gostruct.STRINGS),
 )
-_V1 = gostruct.structure("Schema2V1Image", _V1_IMAGE)
-_DOCKER = gostruct.structure("Schema2Image", _DOCKER_IMAGE)
+_V1 = gostruct.structure("manifest.Schema2V1Image", _V1_IMAGE)
+_DOCKER = gostruct.structure("manifest.Schema2Image", _DOCKER_IMAGE)
 
 
 class InspectConfig(Struct, frozen=True):
@@ -200,7 +203,7 @@ def _decode(kind: Kind, raw: bytes) -> dict[str, object]:
     value = strictjson.loads(raw, limit=strictjson.CONFIG_LIMIT, what="image configuration")
     if value is None:
         value = {}
-    decoded = kind.decode(value, "")
+    decoded = kind.decode(value, Place(""))
     if not isinstance(decoded, dict):
         raise InvalidError(f"json: cannot unmarshal image configuration into {kind.name}")
     return decoded
