@@ -22,9 +22,9 @@ SOURCES = {
     "wherry_cli": ROOT / "clients" / "wherry_cli",
 }
 TOP_LEVEL = {
-    ".ci", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "README.md", "benchmarks", "clients", "docs", "protocol.md", "proxy",
-    "pyproject.toml", "systemd", "tests",
-}  # fmt: skip
+    *(".ci", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "README.md", "protocol.md"),
+    *("pyproject.toml", "benchmarks", "clients", "docs", "proxy", "systemd", "tests"),
+}
 # Modules that the contracts name and that are not built yet.
 BUILT_LATER = {
     *("wherry.server", "wherry.sync", "wherry.copy", "wherry.copy.plan", "wherry.image", "wherry.policy"),
