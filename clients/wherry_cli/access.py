@@ -1,0 +1,81 @@
+"""Flags → options: with which rights an image is reached, for which platform, under which policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry.errors import InvalidError
+from wherry.protocol.messages import PolicyOptions
+from wherry.protocol.options import Credentials, ImageAccess, PlatformChoice
+
+if TYPE_CHECKING:
+    from wherry_cli.flagparser import Given
+
+
+def image_access(given: Given, prefix: str = "") -> ImageAccess:
+    """How one side is reached; `prefix`: "", "src-" or "dest-".
+
+    Raises InvalidError where the credentials contradict each other.
+    """
+    return ImageAccess(
+        credentials=_credentials(given, prefix),
+        anonymous=given.on(f"{prefix}no-creds"),
+        registry_token=given.text(f"{prefix}registry-token"),
+        cert_dir=given.text(f"{prefix}cert-dir") or None,
+        tls_verify=_tls_verify(given, prefix),
+        daemon_host=given.text(f"{prefix}daemon-host") or None,
+        shared_blob_dir=given.text(f"{prefix}shared-blob-dir") or None,
+    )
+
+
+def _tls_verify(given: Given, prefix: str) -> bool | None:
+    """The side's own flag; else copy's old one for both sides; else the one before the command."""
+    for key in (f"{prefix}tls-verify", "tls-verify", "root-tls-verify"):
+        if given.present(key):
+            return given.switch(key)
+    return None
+
+
+def _credentials(given: Given, prefix: str) -> Credentials | None:
+    creds = given.text(f"{prefix}creds")
+    username, password = given.text(f"{prefix}username"), given.text(f"{prefix}password")
+    if given.on(f"{prefix}no-creds"):
+        for name, value in (("creds", creds), ("username", username)):
+            if value is not None:
+                raise InvalidError(f"{name} and no-creds cannot be specified at the same time")
+    if creds is not None and username is not None:
+        raise InvalidError("creds and username cannot be specified at the same time")
+    if username is not None and password is None:
+        raise InvalidError("password must be specified when username is specified")
+    if username is None and password is not None:
+        raise InvalidError("username must be specified when password is specified")
+    if creds is not None:
+        return _split(creds)
+    return Credentials(username, password) if username is not None and password is not None else None
+
+
+def _split(creds: str) -> Credentials:
+    if not creds:
+        raise InvalidError("credentials can't be empty")
+    username, _, password = creds.partition(":")
+    if not username:
+        raise InvalidError("username can't be empty")
+    return Credentials(username, password)
+
+
+def platform_choice(given: Given) -> PlatformChoice:
+    """The platform that the `--override-` flags ask for."""
+    return PlatformChoice(
+        os=given.text("override-os") or "",
+        architecture=given.text("override-arch") or "",
+        variant=given.text("override-variant") or "",
+    )
+
+
+def policy_options(given: Given) -> PolicyOptions:
+    """Which trust policy counts."""
+    return PolicyOptions(
+        path=given.text("policy") or None,
+        insecure=given.on("insecure-policy"),
+        require_signed=given.on("require-signed"),
+    )
