@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cli.table import case, differing
+from tests.cli.table import case
 
 ZEROS = "0" * 64
 
@@ -19,8 +19,10 @@ GLOBAL = [
     case("unknown-global-shorthand", "-x"),
     case("global-flag-without-value", "--policy"),
     case("double-dash-alone", "--"),
-    differing("version", "--version", "The version is our own", r"", r"(wherry|skopeo) version [0-9][^\n]*\n", rc=0),
-    differing("version-shorthand", "-v", "The version is our own", r"", r"(wherry|skopeo) version [0-9][^\n]*\n", rc=0),
+    case("version", "--version"),
+    case("version-shorthand", "-v"),
+    case("version-wins", "--version inspect"),
+    case("version-after-command", "inspect --version"),
     case("help-flag", "--help", compare="streams"),
     case("help-shorthand", "-h", compare="streams"),
     case("help-command", "help", compare="streams"),
@@ -83,12 +85,20 @@ GLOBAL = [
     case("list-tags-two-arguments", "list-tags a b", compare="usage"),
     case("manifest-digest-no-argument", "manifest-digest"),
     case("manifest-digest-two-arguments", "manifest-digest a b"),
-    case("debug", "--debug inspect oci:{X}/rich", compare="streams"),
-    case("debug-error", "--debug inspect oci:{X}/several:nope", compare="streams"),
-    case("debug-copy", "copy --debug oci:{X}/rich dir:d", compare="streams"),
+    case("debug", "--debug inspect oci:{X}/rich", compare="debug"),
+    case("debug-error", "--debug inspect oci:{X}/several:nope", compare="debug"),
+    case("debug-copy", "copy --debug oci:{X}/rich dir:d", compare="debug"),
     case("standard-input-is-left-alone", "inspect -f {{.Os}} oci:{X}/rich", stdin=b"not read"),
 ]
 
+# both commands parse with one grammar: the whole of it once, for copy only what shows how it says so
+BOTH = (
+    "docker-no-slashes",
+    "docker-uppercase",
+    "docker-tag-and-digest",
+    "docker-unknown-digest",
+    "docker-archive-missing",
+)
 REFERENCES = [
     case(f"{command}-{name}", f"{line} '{reference}'" + (" dir:d" if command == "copy" else ""))
     for command, line in (("inspect", "inspect"), ("copy", "copy"))
@@ -142,6 +152,7 @@ REFERENCES = [
         "docker-archive-missing": "docker-archive:{X}/nothing.tar",
         "ostree": "ostree:foo@/x",
     }.items()
+    if command == "inspect" or not name.startswith("docker-") or name in BOTH
 ]
 
 DESTINATIONS = [
@@ -188,9 +199,20 @@ LIST_TAGS = [
     case("login-wrong", "list-tags --tls-verify=false --creds me:wrong docker://{AUTHREG}/repo/one"),
     *(
         case(f"fake-{name}", f"list-tags --tls-verify=false docker://{{FAKE}}/{name}")
-        for name in (
-            "plain denied ecr404 notfound plain404 servererror nulltags notags oddtags badtags htmltags brokentags"
-        ).split()
+        for name in [
+            "plain",
+            "denied",
+            "ecr404",
+            "notfound",
+            "plain404",
+            "servererror",
+            "nulltags",
+            "notags",
+            "oddtags",
+            "badtags",
+            "htmltags",
+            "brokentags",
+        ]
     ),
 ]
 
@@ -210,12 +232,18 @@ MANIFEST_DIGEST = [
     ),
     case("empty-file", "manifest-digest empty", setup=(("write", "empty", ""),)),
     case("empty-object", "manifest-digest x", setup=(("write", "x", "{}\n"),)),
-    case("bad-signatures", "manifest-digest x", setup=(("write", "x", '{"schemaVersion":1,"signatures":[{}]}'),)),
+    case(
+        "bad-signatures",
+        "manifest-digest x",
+        setup=(("write", "x", '{"schemaVersion":1,"signatures":[{}]}'),),
+    ),
     case(
         "no-signatures", "manifest-digest x", setup=(("write", "x", '{"schemaVersion":1,"signatures":[]}'),)
     ),
     case(
-        "signatures-in-schema2", "manifest-digest x", setup=(("write", "x", '{"schemaVersion":2,"signatures":[{}]}'),)
+        "signatures-in-schema2",
+        "manifest-digest x",
+        setup=(("write", "x", '{"schemaVersion":2,"signatures":[{}]}'),),
     ),
     case("missing-file", "manifest-digest nothing"),
     case("missing-absolute", "manifest-digest /nothing/at/all"),

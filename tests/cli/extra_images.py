@@ -246,7 +246,7 @@ def index_image(out: Path) -> None:
     for text, platform, more in wanted:
         layers = [layer(text)]
         manifest = blobs.oci(layers, config_of(layers, **(platform or {})))
-        entries.append(entry(manifest, **({"platform": platform} if platform else {}), **more))
+        entries.append(entry(manifest, None, **({"platform": platform} if platform else {}), **more))
     top = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries, "annotations": {"k": "<v>"}}
     index = blobs.add(encode(top))
     write_layout(out / "index", blobs, [entry(index, "latest", mediaType=OCI_INDEX)])
@@ -260,7 +260,8 @@ def index_image(out: Path) -> None:
 
 def docker_list(out: Path) -> None:
     """A Docker manifest list in dir: form, and one without amd64."""
-    blobs, entries = Blobs(), []
+    blobs = Blobs()
+    entries: list[dict[str, Any]] = []
     for arch, variant in (("s390x", None), ("amd64", None), ("arm", "v7"), ("amd64", None)):
         layers = [layer(f"list {arch} {len(entries)}")]
         platform = {"architecture": arch, "os": "linux"} | ({"variant": variant} if variant else {})
@@ -367,9 +368,19 @@ def schema1(out: Path) -> None:
     blobs = Blobs()
     for one in layers:
         blobs.add(one.data)
-    child = {"id": "b" * 64, "parent": "a" * 64, "created": "2020-01-02T03:04:05.6Z", "architecture": "amd64"}
+    child: dict[str, Any] = {
+        "id": "b" * 64,
+        "parent": "a" * 64,
+        "created": "2020-01-02T03:04:05.6Z",
+        "architecture": "amd64",
+    }
     child |= {"os": "linux", "docker_version": "1.9.1", "config": {"Env": ["A=1"], "Labels": {"l": "<m>"}}}
-    parent = {"id": "a" * 64, "created": "2020-01-02T03:04:05Z", "architecture": "amd64", "os": "linux"}
+    parent: dict[str, Any] = {
+        "id": "a" * 64,
+        "created": "2020-01-02T03:04:05Z",
+        "architecture": "amd64",
+        "os": "linux",
+    }
     manifest = {
         "schemaVersion": 1,
         "name": "example/old",

@@ -1,6 +1,7 @@
-"""Records golden/*.json from a real skopeo: ``python -m tests.cli.record /path/to/skopeo COMMIT DATE [GROUP…]``.
+"""Records golden/*.json from a real skopeo.
 
-It refuses a program that is not a compiled skopeo, so that wherry can never become its own reference.
+``python -m tests.cli.record /path/to/skopeo COMMIT DATE [GROUP…]`` refuses a program that is not
+a compiled skopeo, so that wherry can never become its own reference.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def record(skopeo: str, commit: str, date: str, groups: list[str]) -> None:
         try:
             for group in groups or GROUPS:
                 seen: dict[str, Any] = {one.id: world.run(one, [skopeo]) for one in GROUPS[group]}
+                for one in seen.values():
+                    one.pop("before", None)
                 text = json.dumps({"recorded": header, "cases": seen}, indent=1, ensure_ascii=True)
                 (GOLDEN / f"{group}.json").write_text(text + "\n")
                 print(f"{group}: {len(seen)} cases")

@@ -1,0 +1,127 @@
+"""Where wherry's command line deliberately says something else (docs/differences.md has the list).
+
+TAILS: the texts agree up to and including a marker; what follows was written by Go's net, TLS, JSON, time,
+tar or strconv code and only has to be there. OURS: wherry's own answer, as patterns.
+A failed copy leaves the old image where skopeo leaves what it had written: `test_golden` knows that for all.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+
+from tests.cli.harness import Ours
+
+GO_TAIL = "the tail of the text is Go's own"
+_NET = ("*-refused", "*-refused-tls", "*/refused", "*/refused-dest", "*http-without-flag*")
+
+TAILS: dict[str, str] = {
+    "inspect-images/x-bad[tj]*-config": "Error reading OCI-formatted configuration data: ",
+    "inspect-images/x-arrayconfig-config": "Error reading OCI-formatted configuration data: ",
+    "inspect-images/x-bad[tj]*-plain": "msg=",
+    "inspect-images/x-arrayconfig-plain": "msg=",
+    "inspect-images/x-brokenindex-*": r"{X}/brokenindex\": ",
+    "inspect-images/img-badindex-plain": r"{IMG}/badindex\": ",
+    "inspect-images/x-garbage-[pc]*": "Error parsing manifest for image: ",
+    "inspect-images/archive-notatar*": r"notatar.tar\": ",
+    "references/inspect-oci-archive-is-a-directory": r"{X}/rich\": ",
+    "references/copy-oci-archive-is-a-directory": "{X}/rich:: ",
+    "references/inspect-oci-archive-empty": r"oci-archive:\": ",
+    "references/copy-oci-archive-empty": "oci-archive::: ",
+    "references/*-oci-index-not-a-number": "not an integer: ",
+    "destinations/to-oci-empty": "initializing destination oci::: ",
+    "*/fake-brokentags": "decoding tag list response: ",
+    "manifest-digest/bad-signatures": "Error computing digest: ",
+    "global/strings-bad-csv": "flag: ",
+    "copy-existing/oci-broken-index": "initializing destination oci:d:x: ",
+    "copy-faults/garbage-to-dir": "dir:{X}/garbage: ",
+    "copy-faults/notatar-to-dir": "notatar.tar:: ",
+    "copy-faults/badlayer-to-docker": "writing blob: ",
+    "copy-policy/empty": r"{ETC}/empty.json\": ",
+} | {one: "pinging container registry {" for one in _NET}
+
+
+def fatal(pattern: str) -> str:
+    """One fatal line whose escaped message is pattern."""
+    return rf'time="TIME" level=fatal msg="?{pattern}"?\n'
+
+
+def _not_yet(before: str = "") -> Ours:
+    return Ours(
+        1, fatal(before + r".*not yet.*"), r"(Getting image (source|list) signatures\n)?(Copying [^\n]*\n)*"
+    )
+
+
+_NO_LAYOUT_FILE = r'(time="TIME" level=warning msg="[^\n]*"\n)?'
+_SHA512 = (
+    r"Getting image source signatures\nCopying blob sha512:[^\n]*\nCopying config sha512:[^\n]*\n"
+    r"Writing manifest to image destination\n"
+)
+
+OURS: dict[str, tuple[str, Ours]] = {
+    "global/version": ("the version is our own", Ours(0, "", r"(wherry|skopeo) version [0-9][^\n]*\n")),
+    "global/version-shorthand": (
+        "the version is our own",
+        Ours(0, "", r"(wherry|skopeo) version [0-9][^\n]*\n"),
+    ),
+    "global/tls-details-missing": (
+        "TLS settings files are a later issue",
+        Ours(1, fatal(r"(.*not yet.*|reading .*/nonexistent\.yaml: no such file or directory)")),
+    ),
+    "references/inspect-docker-daemon-bare": (
+        "a later transport",
+        _not_yet(r'Error parsing image name \\"docker-daemon:'),
+    ),
+    "references/inspect-docker-archive-missing": (
+        "a later transport",
+        _not_yet(r'Error parsing image name \\"docker-archive:'),
+    ),
+    "references/copy-docker-archive-missing": ("a later transport", _not_yet()),
+    "destinations/to-sif": ("a later transport", _not_yet()),
+    "copy-options/encryption-key-bad": ("encryption is a later issue", _not_yet()),
+    "inspect-images/x-badmanifest-*": (
+        "D-01: refused",
+        Ours(1, fatal("Error retrieving manifest for image: .+")),
+    ),
+    "inspect-images/img-badmanifest-plain": (
+        "D-01: refused",
+        Ours(1, fatal("Error retrieving manifest for image: .+")),
+    ),
+    "copy-faults/badmanifest-to-*": ("D-01: refused", Ours(1, fatal(".+"))),
+    "inspect-images/x-nolayoutfile-*": (
+        "D-09: a layout without its version file gets a warning",
+        Ours(
+            1,
+            _NO_LAYOUT_FILE
+            + fatal(r".*\\\"oci:\{X\}/nolayoutfile\\\": more than one image in oci, choose an image"),
+        ),
+    ),
+    "copy-pairs/sha512-to-oci": ("skopeo cannot store sha512 blobs in a layout", Ours(0, "", _SHA512)),
+} | {
+    f"copy-pairs/{name}": ("a conversion of a later issue", _not_yet())
+    for name in (
+        "rich-to-dir-v2s2",
+        "rich-to-dir-v2s1",
+        "s2-to-dir-v2s1",
+        "rich-to-docker-v2s2",
+        "rich-to-oci-v2s2",
+        "artifact-to-dir-v2s2",
+        "index-to-dir-all-v2s2",
+        "s1-to-oci",
+    )
+}
+
+
+def tail_of(case_id: str) -> str:
+    """The marker after which the case's error text is free, "" when all of it counts."""
+    return next((marker for glob, marker in TAILS.items() if fnmatchcase(case_id, glob)), "")
+
+
+def ours_of(case_id: str) -> tuple[str, Ours] | None:
+    """The reason and answer of a case that wherry answers in its own way."""
+    return next((answer for glob, answer in OURS.items() if fnmatchcase(case_id, glob)), None)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether pattern covers all of text."""
+    return re.fullmatch(pattern, text, re.DOTALL) is not None
