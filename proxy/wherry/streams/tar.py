@@ -372,8 +372,7 @@ def _block(
         _field(_ascii(linkname), 100),
         b"ustar\x0000",
         bytes(64),  # names of user and group
-        _number(0, 7),
-        _number(0, 7),
+        bytes(16) if flag == b"x" else 2 * _number(0, 7),  # the device's numbers, as Go has them
         _field(prefix, 155),
         bytes(12),
     )
