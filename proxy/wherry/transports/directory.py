@@ -17,6 +17,7 @@ from wherry.errors import CorruptError, FileMissingError, InvalidError, LimitErr
 from wherry.interfaces import Unverified
 from wherry.model import digest
 from wherry.model.goquote import quote
+from wherry.model.manifest import matches_digest
 from wherry.model.strictjson import MANIFEST_LIMIT, SIGNATURE_LIMIT
 from wherry.transports import paths
 from wherry.transports.files import AbsentFolder, Folder, in_thread, opened_if_there
@@ -38,6 +39,9 @@ SIGNATURES_TOTAL: Final = 16 << 20
 
 _VERSION: Final = re.compile(rb"Directory Transport Version: (0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\n")
 _SUPPORTED: Final = (1, 2)
+_HEX: Final = "(?:[0-9a-f]{64}|sha384-[0-9a-f]{96}|sha512-[0-9a-f]{128})"
+_OURS: Final = re.compile(rf"{_HEX}|{_HEX}\.manifest\.json|(?:{_HEX}\.)?signature-[1-9][0-9]*")
+_SIGNATURE: Final = re.compile(rf"(?:{_HEX}\.)?signature-[1-9][0-9]*")
 
 
 def version_bytes(minor: int) -> bytes:
@@ -49,6 +53,16 @@ def parse_version(raw: bytes) -> tuple[int, int] | None:
     """Major and minor, or None for what is no version file."""
     found = _VERSION.fullmatch(raw)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def is_signature(name: str) -> bool:
+    """Whether a file of this name is a signature."""
+    return _SIGNATURE.fullmatch(name) is not None
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of this name belongs to the format, so that it may go when nothing refers to it."""
+    return _OURS.fullmatch(name) is not None
 
 
 def check_version(raw: bytes, version: tuple[int, int], resolved: str) -> None:
@@ -143,7 +157,7 @@ class DirSource:
                 self._top = await self._read(MANIFEST, MANIFEST_LIMIT)
             return Unverified(self._top)
         raw = await self._read(manifest_name(instance), MANIFEST_LIMIT)
-        if digest.of(raw, digest.algorithm(instance)) != instance:
+        if not matches_digest(raw, instance):
             raise CorruptError(f"Manifest does not match provided manifest digest {instance}")
         return Unverified(raw, instance=instance)
 

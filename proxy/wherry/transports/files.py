@@ -254,16 +254,14 @@ def create_temporary(folder: Folder, prefix: str = "") -> Temporary:
         file.discard()  # somebody swept it away between the two calls
 
 
-def sweep(folder: Folder, prefix: str | None = "") -> None:
+def sweep(folder: Folder, prefix: str = "") -> None:
     """Remove temporary files of writers that died: those whose lock nobody holds.
 
-    `prefix`: as given to `temporary`; None for any. A directory that cannot be read is left as it is.
+    `prefix`: as given to `temporary`; "" for any. A directory that cannot be read is left as it is.
     """
     with suppress(OSError):
         for name in os.listdir(folder.fd):
-            if not _LEFTOVER.fullmatch(name):
-                continue
-            if prefix is None or name.startswith(TEMPORARY + prefix):
+            if _LEFTOVER.fullmatch(name) and name.startswith(TEMPORARY + prefix):
                 _sweep_one(folder, name)
 
 
