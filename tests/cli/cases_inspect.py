@@ -350,6 +350,11 @@ DOCKER = [
             "toomany",
             "noblob",
             "unauth",
+            "plain401",
+            "noerrors",
+            "details",
+            "detail",
+            "nomessage",
             "odd",
         ]
     ),

@@ -202,6 +202,16 @@ class Fake:
             ("noblob", "blobs"): (404, "BLOB_UNKNOWN", "blob unknown to registry"),
             ("unauth", "manifests"): (401, "UNAUTHORIZED", "authentication required"),
             ("odd", "manifests"): (418, "TEAPOT", "short and stout"),
+            ("plain401", "manifests"): (401, "", "who are you?"),
+            ("noerrors", "manifests"): (404, "", '{"errors":[]}'),
+            ("details", "manifests"): (400, "", '{"details":"no reason"}'),
+            ("detail", "manifests"): (
+                404,
+                "",
+                '{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}},'
+                '{"code":"DENIED","message":"second"}]}',
+            ),
+            ("nomessage", "manifests"): (403, "", '{"errors":[{"code":"DENIED"}]}'),
         }
         digest = "sha256:" + "0" * 64
         self.tags = {
