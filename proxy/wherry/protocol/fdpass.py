@@ -1,4 +1,5 @@
-"""One message, in or out, with its file descriptors (unix(7), SCM_RIGHTS). Never blocks: sockets are non-blocking.
+"""One message, in or out, with its file descriptors (unix(7), SCM_RIGHTS). Never blocks: sockets are
+non-blocking.
 
 The only module of this package that touches a socket.
 """
@@ -9,9 +10,12 @@ import array
 import os
 import select
 import socket
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MAX_FDS = 16
 _FD_SIZE = array.array("i").itemsize
@@ -27,7 +31,7 @@ class Packet(Struct, frozen=True):
     fds_truncated: bool = False
 
 
-def send(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> int:
+def send(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
     """Send a message in one sendmsg; the number of bytes taken (less than all on a STREAM socket only).
 
     Raises BlockingIOError, BrokenPipeError and other OSErrors as they come.

@@ -1,7 +1,7 @@
 """Bytes of messages: replies as Go writes them, lines of a STREAM socket, the size limits.
 
-Framing follows the socket's type, never its content: a SEQPACKET packet is a message; on a STREAM socket every
-message, both ways, ends in a newline, and one that comes with file descriptors says how many ("fds").
+Framing follows the socket's type, never its content: a SEQPACKET packet is a message; on a STREAM socket
+every message, both ways, ends in a newline, and one that comes with file descriptors says how many ("fds").
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ INLINE_LIMIT = 16384
 def encode_reply(reply: Reply) -> bytes:
     """A reply's bytes, without the newline of STREAM sockets.
 
-    Raises LimitError where they exceed REPLY_LIMIT: a client's buffer would truncate it, and a packet above the
-    socket's own buffer could not be sent at all.
+    Raises LimitError where they exceed REPLY_LIMIT: a client's buffer would truncate it, and a packet above
+    the socket's own buffer could not be sent at all.
     """
     data = gojson.dumps(msgspec.to_builtins(reply))
     if len(data) > REPLY_LIMIT:

@@ -1,15 +1,18 @@
 """The argument rules of image proxy 0.2.8, with skopeo's texts (protocol-reference 1.5).
 
 skopeo checks argument after argument, each with a text of its own, and looks handles up in between; clients'
-tests match these texts, so the order is part of the contract. Fractional and negative numbers are refused here,
-where skopeo truncates and wraps them (docs/differences.md).
+tests match these texts, so the order is part of the contract. Fractional and negative numbers are refused
+here, where skopeo truncates and wraps them (docs/differences.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wherry.errors import InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOT_INITIALIZED = "client error: must invoke Initialize"
 MAX_SAFE_INTEGER = 2**53 - 1
@@ -30,7 +33,8 @@ _ARITY: dict[str, tuple[int, str]] = {
 
 
 def check_arity(method: str, args: Sequence[object]) -> None:
-    """Refuse a wrong number of arguments. FinishPipe ignores what follows its first; Shutdown takes anything."""
+    """Refuse a wrong number of arguments. FinishPipe ignores what follows its first; Shutdown takes
+    anything."""
     if method == "FinishPipe":
         if not args:
             raise InvalidError("invalid request, expecting one argument")

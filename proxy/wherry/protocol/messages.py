@@ -17,12 +17,12 @@ from wherry.protocol.options import ImageAccess, PlatformChoice
 LEGACY_VERSION = "0.2.8"
 EXTENDED_VERSIONS = (1,)
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 Carries = Literal["", "pipe", "data+error", "data+status", "document"]
 
 
-class Method(Struct, Generic[R], array_like=True, forbid_unknown_fields=True, frozen=True):
-    """Base of all methods; R is the type of the reply's `value`."""
+class Method(Struct, Generic[R_co], array_like=True, forbid_unknown_fields=True, frozen=True):
+    """Base of all methods; R_co is the type of the reply's `value`."""
 
     since: ClassVar[str] = "0.2.0"
     carries: ClassVar[Carries] = ""
@@ -36,7 +36,7 @@ class LayerInfo(Struct, frozen=True):
     media_type: str
 
 
-# --- legacy: image proxy 0.2.8 ---------------------------------------------------------------------------------
+# --- legacy: image proxy 0.2.8
 
 
 class Initialize(Method[str], frozen=True):
@@ -143,7 +143,7 @@ LEGACY: tuple[type[Method[object]], ...] = (
     Shutdown,
 )
 
-# --- extended --------------------------------------------------------------------------------------------------
+# --- extended
 
 
 class ClientHello(Struct, frozen=True, omit_defaults=True):
@@ -215,9 +215,9 @@ class PolicyOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 class InspectOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What Inspect shows.
 
-    `view`: "summary" (an InspectResult), "manifest" (the top-level manifest's bytes), "config" (the OCI form of
-    the configuration, Go's JSON), "raw-config" (the configuration's bytes). `tags`: list the repository's tags.
-    `digest_algorithm`: "" follows the configuration's digest.
+    `view`: "summary" (an InspectResult), "manifest" (the top-level manifest's bytes), "config" (the OCI
+    form of the configuration, Go's JSON), "raw-config" (the configuration's bytes). `tags`: list the
+    repository's tags. `digest_algorithm`: "" follows the configuration's digest.
     """
 
     access: ImageAccess = field(default_factory=ImageAccess)
@@ -399,7 +399,7 @@ EXTENDED: tuple[type[Method[object]], ...] = (
 BY_NAME: dict[str, type[Method[object]]] = {method.__name__: method for method in (*LEGACY, *EXTENDED)}
 LEGACY_NAMES = frozenset(method.__name__ for method in LEGACY)
 
-# --- replies and events ----------------------------------------------------------------------------------------
+# --- replies and events
 
 
 class ErrorDetail(Struct, frozen=True, omit_defaults=True):

@@ -1,8 +1,8 @@
 """Requests, decoded as Go's encoding/json decodes them into `{Method string; Args []any}`.
 
-Member names match whatever their case, unknown members are ignored, missing or null `args` are none, bad UTF-8
-and lone surrogates become U+FFFD. Repeated members are refused, where Go takes the last (docs/differences.md):
-`{"method":"Ping","method":"Shutdown"}` has no meaning that two readers agree on.
+Member names match whatever their case, unknown members are ignored, missing or null `args` are none, bad
+UTF-8 and lone surrogates become U+FFFD. Repeated members are refused, where Go takes the last
+(docs/differences.md): `{"method":"Ping","method":"Shutdown"}` has no meaning that two readers agree on.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ def _request(document: object) -> Request:
 
 
 def _whole(value: object) -> int | None:
-    """A number that means something in the extended protocol only; a legacy client may send anything there."""
+    """A number that means something in the extended protocol only; a legacy client may send anything
+    there."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return int(value) if 0 < value <= MAX_SAFE_INTEGER and value == int(value) else None

@@ -11,8 +11,9 @@ from wherry.protocol.options import ImageAccess, PlatformChoice
 class ProxySettings(Struct, frozen=True, kw_only=True):
     """The options that hold for every image that a connection opens, unless its request names its own.
 
-    `access`, `platform`, `policy`: as the flags say. `refuse`: a text that Initialize fails with (skopeo reports
-    contradictory credentials there, not at its start); "" for none. `debug`: log requests and replies on stderr.
+    `access`, `platform`, `policy`: as the flags say. `refuse`: a text that Initialize fails with (skopeo
+    reports contradictory credentials there, not at its start); "" for none. `debug`: log requests and
+    replies on stderr.
     """
 
     access: ImageAccess = field(default_factory=ImageAccess)

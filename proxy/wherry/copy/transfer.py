@@ -1,0 +1,122 @@
+"""Moving what a plan names: layers side by side, then the configuration."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import trio
+from msgspec import Struct
+
+from wherry.errors import WherryError, context
+from wherry.model import digest as digests
+from wherry.model import mediatype
+from wherry.model.descriptor import Descriptor
+from wherry.protocol.messages import Step
+from wherry.streams.blobs import BytesBlob
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from wherry.copy.plan import CopyPlan
+    from wherry.image.open import Image
+    from wherry.interfaces import ImageDestination, ImageSource, Progress, ReuseHints
+
+    Tell = Callable[[Step], Awaitable[None]]
+
+
+class Tally(Struct):
+    """What moved so far: for the result."""
+
+    copied: int = 0
+    reused: int = 0
+    bytes: int = 0
+
+
+class Transfer:
+    """Runs plans from one source to one destination."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        destination: ImageDestination,
+        hints: ReuseHints,
+        parallel: int,
+        tell: Tell,
+        progress: Progress,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._hints = hints
+        self._slots = trio.CapacityLimiter(max(1, min(parallel, destination.accepts.parallel_blobs)))
+        self._tell = tell
+        self._progress = progress
+        self.tally = Tally()
+
+    async def layers(self, plan: CopyPlan) -> None:
+        """Copy the plan's layers. A layer that occurs twice is copied once and told of twice, as skopeo
+        does."""
+        started: set[str] = set()
+        failures: list[WherryError] = []
+        async with trio.open_nursery() as nursery:
+            for item in plan.layers:
+                if item.skip:
+                    continue
+                # Taken here, so that layers start, and are told of, in the manifest's order.
+                token = object()
+                await self._slots.acquire_on_behalf_of(token)
+                await self._tell(Step("blob", item.blob.digest, total=item.blob.size))
+                if item.blob.digest in started:
+                    self._slots.release_on_behalf_of(token)
+                    continue
+                started.add(item.blob.digest)
+                nursery.start_soon(self._layer, item.blob, token, failures, nursery.cancel_scope)
+        if failures:
+            raise failures[0]
+
+    async def _layer(
+        self, layer: Descriptor, token: object, failures: list[WherryError], others: trio.CancelScope
+    ) -> None:
+        """One layer; the first failure stops the others."""
+        try:
+            await self._blob(layer)
+        except WherryError as error:
+            failures.append(error)
+            others.cancel()
+        finally:
+            self._slots.release_on_behalf_of(token)
+
+    async def _blob(self, wanted: Descriptor) -> None:
+        with context(f"trying to reuse blob {wanted.digest} at destination"):
+            found = await self._destination.reuse_blob(wanted, self._hints)
+        if found is not None:
+            self.tally.reused += 1
+            return
+        async with AsyncExitStack() as stack:
+            with context(f"reading blob {wanted.digest}"):
+                blob = await stack.enter_async_context(self._source.blob(wanted))
+            with context("writing blob"):
+                stored = await self._destination.put_blob(blob, wanted, self._progress)
+        self.tally.copied += 1
+        self.tally.bytes += stored.size
+
+    async def config(self, image: Image, plan: CopyPlan) -> None:
+        """Copy the configuration: the image's own bytes, or those that the conversion made."""
+        if plan.config is None:
+            return
+        if plan.convert:
+            raw = (await image.converted()).config_raw
+            descriptor = Descriptor(mediatype.OCI_CONFIG, digests.of(raw), len(raw))
+            await self._tell(Step("config", descriptor.digest, total=descriptor.size))
+        else:
+            descriptor = plan.config
+            await self._tell(Step("config", descriptor.digest, total=descriptor.size))
+            with context(f"reading config blob {descriptor.digest}"):
+                raw = await image.config_blob(_INVALID_CONFIG)
+        with context("writing blob"):
+            await self._destination.put_blob(BytesBlob(raw), descriptor, self._progress)
+        self.tally.copied += 1
+        self.tally.bytes += len(raw)
+
+
+_INVALID_CONFIG = "config validation failed: blob digest {found} does not match expected {wanted}"

@@ -1,0 +1,110 @@
+"""What skopeo inspect shows of an image (skopeo-inspect(1), skopeo-reference I rows)."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wherry.errors import context
+from wherry.image.open import Image, open_image, unchecked
+from wherry.interfaces import ListsTags
+from wherry.model import digest, imageconfig, mediatype, name
+from wherry.model.manifest import ImageManifest, manifest_digest
+from wherry.protocol.messages import InspectedLayer, InspectOptions, InspectResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wherry.interfaces import ImageSource, Reference
+    from wherry.system import System
+
+
+async def inspect(reference: Reference, system: System, options: InspectOptions, shown: str) -> bytes:
+    """The document that `options.view` asks for. `shown` is the name as the caller wrote it, for error texts.
+
+    Raises what opening and reading the image raise, with skopeo's prefixes.
+    """
+    async with AsyncExitStack() as stack:
+        with context(f'Error parsing image name "{shown}"'):
+            source = await stack.enter_async_context(reference.source(system, options.access))
+        return await _view(reference, source, system, options)
+
+
+async def _view(reference: Reference, source: ImageSource, system: System, options: InspectOptions) -> bytes:
+    with context("Error retrieving manifest for image"):
+        given = await source.manifest()
+    if options.view == "manifest":
+        return given.raw
+    with context("Error parsing manifest for image"):
+        image = await open_image(source, system, options.platform, unchecked)
+    if options.view == "raw-config":
+        with context("Error reading configuration blob"):
+            return await image.config()
+    if options.view == "config":
+        with context("Error reading OCI-formatted configuration data"):
+            return await image.oci_config()
+    return msgspec.json.encode(await _summary(reference, image, system, options))
+
+
+async def _summary(
+    reference: Reference, image: Image, system: System, options: InspectOptions
+) -> InspectResult:
+    parsed = image.parsed
+    seen = await _configuration(image)
+    tags: Sequence[str] = ()
+    if options.tags and isinstance(reference, ListsTags):
+        tags = await _tags(reference, system, options)
+    return InspectResult(
+        name=_repository(reference.docker_reference()),
+        tag=parsed.schema1.tag if parsed.schema1 is not None else "",
+        digest=manifest_digest(image.top.raw, options.digest_algorithm or _algorithm(parsed)),
+        repo_tags=tuple(tags),
+        created=seen.created,
+        docker_version=seen.docker_version,
+        labels=seen.labels,
+        architecture=seen.architecture,
+        os=seen.os,
+        layers=_layer_digests(parsed),
+        layers_data=tuple(_layers(parsed)),
+        env=seen.env,
+    )
+
+
+async def _configuration(image: Image) -> imageconfig.InspectConfig:
+    """The configuration's share of the summary; schema 1 keeps it in the manifest."""
+    schema1 = image.parsed.schema1
+    if schema1 is not None:
+        return imageconfig.inspect_fields(schema1.history[0].encode(), image.parsed.media_type)
+    return imageconfig.inspect_fields(await image.config(), image.parsed.media_type)
+
+
+async def _tags(reference: ListsTags, system: System, options: InspectOptions) -> Sequence[str]:
+    with context("Error determining repository tags"):
+        return await reference.repository_tags(system, options.access)
+
+
+def _repository(text: str) -> str:
+    return name.parse_normalized(text).name if text else ""
+
+
+def _algorithm(parsed: ImageManifest) -> str:
+    return digest.algorithm(parsed.config.digest) if parsed.config is not None else "sha256"
+
+
+def _layer_digests(parsed: ImageManifest) -> tuple[str, ...]:
+    return tuple(layer.digest for layer in parsed.layers)
+
+
+def _layers(parsed: ImageManifest) -> Sequence[InspectedLayer]:
+    legacy = parsed.media_type in (mediatype.DOCKER_SCHEMA1, mediatype.DOCKER_SCHEMA1_SIGNED)
+    return [
+        InspectedLayer(
+            media_type="" if legacy else layer.media_type,
+            digest=layer.digest,
+            size=-1 if legacy else layer.size,
+            annotations=dict(layer.annotations) or None,
+        )
+        for layer in parsed.layers
+    ]

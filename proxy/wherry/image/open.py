@@ -1,0 +1,184 @@
+"""From a source to an image that may be acted on: policy, choice of the instance, manifest, configuration.
+
+The order is skopeo's (its image proxy's OpenImage): the policy is asked about the top-level manifest, then,
+for an index, about the chosen instance; one of the two must pass. A plain manifest must pass by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry.errors import CorruptError, InvalidError, PolicyError
+from wherry.interfaces import Manifest, Unverified
+from wherry.model import digest, imageconfig, mediatype
+from wherry.model.manifest import ImageManifest, Index, choose, convert, manifest_digest, parse
+from wherry.model.strictjson import CONFIG_LIMIT
+from wherry.policy import ImageIdentity, verify
+from wherry.streams.pump import read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from wherry.interfaces import ImageSource, Reference
+    from wherry.model.descriptor import Descriptor
+    from wherry.model.digest import Digest
+    from wherry.model.manifest.convert import Converted
+    from wherry.policy import Policy
+    from wherry.protocol.options import PlatformChoice
+    from wherry.system import System
+
+    Check = Callable[[Unverified], Awaitable[Manifest]]
+
+
+async def unchecked(given: Unverified) -> Manifest:
+    """The Check of the commands that skopeo does not check either."""
+    return Manifest.unchecked(given)
+
+
+def checked_by(policy: Policy, reference: Reference, source: ImageSource, require_signed: bool) -> Check:
+    """The Check that asks a trust policy about the manifests of one source."""
+    identity = ImageIdentity(
+        reference.transport, reference.policy_identity(), tuple(reference.policy_scopes()), str(reference)
+    )
+
+    async def check(given: Unverified) -> Manifest:
+        signatures = await source.signatures(given.instance)
+        return verify(policy, given, identity, signatures, require_signed)
+
+    return check
+
+
+class Image:
+    """One image of a source: the chosen instance, as its manifest says.
+
+    Belongs to its source: valid while that is open. `top` is the manifest that the name led to, `manifest`
+    that of the instance (the same where the name led to an image).
+    """
+
+    def __init__(
+        self, source: ImageSource, system: System, top: Manifest, manifest: Manifest, parsed: ImageManifest
+    ) -> None:
+        self.source = source
+        self.top = top
+        self.manifest = manifest
+        self.parsed = parsed
+        self._system = system
+        self._config: bytes | None = None
+        self._converted: Converted | None = None
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the instance's manifest, computed over its bytes."""
+        return manifest_digest(self.manifest.raw)
+
+    async def config(self) -> bytes:
+        """The image configuration's bytes, checked against the manifest, fetched once.
+
+        Raises InvalidError for an artifact, whose "configuration" is not one, and for schema 1, which has
+        none.
+        """
+        self.parsed.image_config()
+        return await self.config_blob("Download config.json digest {found} does not match expected {wanted}")
+
+    async def config_blob(self, mismatch: str) -> bytes:
+        """The bytes that the manifest calls its configuration, an artifact's too; `mismatch` is the error's
+        text."""
+        if self._config is None:
+            if self.parsed.config is None:
+                raise InvalidError(f"a manifest of type {self.parsed.media_type} has no configuration")
+            self._config = await self._fetch_config(self.parsed.config, mismatch)
+        return self._config
+
+    async def _fetch_config(self, wanted: Descriptor, mismatch: str) -> bytes:
+        async with self.source.blob(wanted) as blob:
+            raw = await read_all(blob, self._system.threads, CONFIG_LIMIT, "image configuration")
+        found = digest.of(raw, digest.algorithm(wanted.digest))
+        if found != wanted.digest:
+            raise CorruptError(mismatch.format(found=found, wanted=wanted.digest))
+        return raw
+
+    def config_descriptor(self) -> Descriptor:
+        """What the manifest says of the image's configuration. Raises InvalidError as `config` does."""
+        return self.parsed.image_config()
+
+    async def converted(self) -> Converted:
+        """The OCI form of a Docker schema 2 image: its manifest's and configuration's new bytes."""
+        if self._converted is None:
+            self._converted = convert.to_oci(self.parsed, await self.config())
+        return self._converted
+
+    async def oci_manifest(self) -> bytes:
+        """The manifest as the proxy's GetManifest gives it: OCI as it is, schema 2 converted."""
+        kind = self.parsed.media_type
+        if kind == mediatype.OCI_MANIFEST:
+            return self.manifest.raw
+        if kind == mediatype.DOCKER_SCHEMA2:
+            return (await self.converted()).raw
+        if kind in (mediatype.DOCKER_SCHEMA1, mediatype.DOCKER_SCHEMA1_SIGNED):
+            raise InvalidError(f"unsupported legacy manifest MIME type: {kind}")
+        raise InvalidError(f"unsupported manifest MIME type: {kind}")
+
+    async def oci_config(self) -> bytes:
+        """The configuration in OCI form, as Go marshals it (GetFullConfig)."""
+        return imageconfig.oci_config_json(await self.config())
+
+    async def oci_config_section(self) -> bytes:
+        """The `config` member of the OCI form (GetConfig)."""
+        return imageconfig.config_section(await self.config())
+
+    def size_of(self, wanted: Digest) -> int:
+        """The size in bytes that the manifest gives a blob, or -1 where it does not name it."""
+        for descriptor in (*self.parsed.layers, *((self.parsed.config,) if self.parsed.config else ())):
+            if descriptor.digest == wanted:
+                return descriptor.size
+        return -1
+
+    def made_here(self, wanted: Digest) -> bytes | None:
+        """The bytes of a configuration that only the conversion made: no source could deliver it."""
+        if self._converted is not None and digest.of(self._converted.config_raw) == wanted:
+            return self._converted.config_raw
+        return None
+
+
+async def open_image(source: ImageSource, system: System, wanted: PlatformChoice, check: Check) -> Image:
+    """Open the image of a source for a platform, if `check` (the policy) lets it pass.
+
+    Raises what the source raises, PolicyError, and NotFoundError where an index has no fitting instance.
+    """
+    given = await source.manifest()
+    refusal: PolicyError | None = None
+    try:
+        top = await check(given)
+    except PolicyError as error:
+        refusal = error
+        top = None
+    parsed = parse(given.raw, given.media_type)
+    if isinstance(parsed, ImageManifest):
+        if top is None:
+            raise refusal or PolicyError("the policy did not decide")
+        return Image(source, system, top, top, parsed)
+    chosen = choose(parsed, wanted, system.platform)
+    return await _open_instance(source, system, given, top, chosen, check)
+
+
+async def _open_instance(
+    source: ImageSource,
+    system: System,
+    given: Unverified,
+    top: Manifest | None,
+    chosen: Digest,
+    check: Check,
+) -> Image:
+    instance = await source.manifest(chosen)
+    try:
+        manifest = await check(instance)
+    except PolicyError:
+        # The index was accepted, and it names this instance by its digest: that is enough (skopeo#2400).
+        if top is None:
+            raise
+        manifest = Manifest(instance.raw, instance.media_type, chosen)
+    parsed = parse(instance.raw, instance.media_type)
+    if isinstance(parsed, Index):
+        raise InvalidError(f"the index's instance {chosen} is itself an index, which can't be opened")
+    # With a signed instance in an unsigned index the index was only a way to find the instance.
+    return Image(source, system, top or Manifest(given.raw, given.media_type), manifest, parsed)

@@ -1,0 +1,46 @@
+"""The tags of a repository (skopeo-list-tags(1))."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry import transports
+from wherry.errors import InvalidError
+from wherry.interfaces import ListsTags
+from wherry.model import name
+from wherry.model.goquote import quote
+from wherry.protocol.messages import TagsResult
+
+if TYPE_CHECKING:
+    from wherry.protocol.options import ImageAccess
+    from wherry.system import System
+
+
+async def list_tags(text: str, system: System, access: ImageAccess) -> TagsResult:
+    """List the tags of `docker://REPOSITORY`.
+
+    Raises InvalidError for a name that has a tag or digest, or whose transport has no tags.
+    """
+    transport, colon, _ = text.partition(":")
+    if not colon:
+        raise InvalidError(f"Invalid {quote(text)}: does not specify a transport")
+    if transport not in _LISTED:
+        raise InvalidError(
+            f"Unsupported transport '{transport}' for tag listing. Only supported: docker, docker-archive"
+        )
+    if transport == "docker":
+        _check_repository(text)
+    reference = transports.parse(text, system)
+    if not isinstance(reference, ListsTags):
+        raise InvalidError(f"the transport {transport} can't list tags")
+    repository = name.parse_normalized(reference.docker_reference()).name
+    return TagsResult(repository, tuple(await reference.repository_tags(system, access)))
+
+
+_LISTED = ("docker", "docker-archive")
+
+
+def _check_repository(text: str) -> None:
+    named = name.parse_normalized(text.removeprefix("docker:").removeprefix("//"))
+    if not named.is_name_only:
+        raise InvalidError("No tag or digest allowed in reference")
