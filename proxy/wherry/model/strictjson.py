@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from wherry.errors import CorruptError, LimitError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
 CONFIG_LIMIT = 4 * 1024 * 1024
@@ -37,18 +37,42 @@ def loads(raw: bytes, *, limit: int, what: str, maps: Collection[str] = FREE_FOR
 
     Raises LimitError for too many bytes or levels, CorruptError for everything else that is wrong.
     """
+    reader = _Reader(what, maps)
+    value = _parse(raw, limit, reader, reader.object)
+    reader.finish()
+    return value
+
+
+class Members(list[tuple[str, object]]):
+    """A JSON object as it is written: its members in order, repeated keys included."""
+
+
+def loads_members(raw: bytes, *, limit: int, what: str) -> object:
+    """As `loads`, with every object a `Members`: for readers that judge keys by themselves, and must say of a
+    repeated key what the reference says."""
+    return _parse(raw, limit, _Reader(what, ()), Members)
+
+
+def _parse(
+    raw: bytes, limit: int, reader: _Reader, make_object: Callable[[list[tuple[str, object]]], object]
+) -> object:
+    what = reader.what
     if len(raw) > limit:
         raise LimitError(f"{what} exceeded maximum allowed size of {limit} bytes")
     text = _decode(raw, what)
     _check_depth(raw, what)
-    reader = _Reader(what, maps)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=make_object,
+        parse_int=reader.integer,
+        parse_float=reader.floating,
+        parse_constant=reader.constant,
+    )
     try:
-        value = reader.decoder.decode(text)
+        value: object = decoder.decode(text)
     except json.JSONDecodeError as error:
         raise CorruptError(f"{what} is not valid JSON: {_syntax(error)}") from None
     except RecursionError:
         raise LimitError(f"{what} is nested deeper than {DEPTH_LIMIT} levels") from None
-    reader.finish()
     if "\\u" in text:
         _check_strings(value, what)
     return value
@@ -87,21 +111,15 @@ class _Reader:
     """The parser's hooks, with what they have to remember."""
 
     def __init__(self, what: str, maps: Collection[str]) -> None:
-        self._what = what
+        self.what = what
         self._maps = maps
         # Objects with keys equal but for case, by identity; kept alive here, so identities stay unique.
         self._folded: dict[int, tuple[dict[str, object], str]] = {}
-        self.decoder = json.JSONDecoder(
-            object_pairs_hook=self._object,
-            parse_int=self._int,
-            parse_float=self._float,
-            parse_constant=self._constant,
-        )
 
-    def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    def object(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         value = dict(pairs)
         if len(value) != len(pairs):
-            raise CorruptError(f"{self._what} has the key {_repeated([key for key, _ in pairs])} twice")
+            raise CorruptError(f"{self.what} has the key {_repeated([key for key, _ in pairs])} twice")
         if len({key.casefold() for key in value}) != len(value):
             repeated = _repeated([key.casefold() for key in value])
             self._folded[id(value)] = (value, repeated)
@@ -113,22 +131,22 @@ class _Reader:
 
     def finish(self) -> None:
         for _, repeated in self._folded.values():
-            raise CorruptError(f"{self._what} has keys that differ from {repeated} in case only")
+            raise CorruptError(f"{self.what} has keys that differ from {repeated} in case only")
 
-    def _int(self, text: str) -> int:
+    def integer(self, text: str) -> int:
         # 20 characters hold every int64; longer ones are not converted at all (that takes quadratic time).
         if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**63:
-            raise CorruptError(f"{self._what} has an integer out of range: {_shorten(text)}")
+            raise CorruptError(f"{self.what} has an integer out of range: {_shorten(text)}")
         return number
 
-    def _float(self, text: str) -> float:
+    def floating(self, text: str) -> float:
         number = float(text)
         if number in (float("inf"), float("-inf")):
-            raise CorruptError(f"{self._what} has a number out of range: {_shorten(text)}")
+            raise CorruptError(f"{self.what} has a number out of range: {_shorten(text)}")
         return number
 
-    def _constant(self, text: str) -> NoReturn:
-        raise CorruptError(f"{self._what} is not valid JSON: {text} is not a number")
+    def constant(self, text: str) -> NoReturn:
+        raise CorruptError(f"{self.what} is not valid JSON: {text} is not a number")
 
 
 def _repeated(keys: list[str]) -> str:
@@ -157,5 +175,5 @@ def _check_strings(value: object, what: str) -> None:
         elif isinstance(item, dict):
             left.extend(item)
             left.extend(item.values())
-        elif isinstance(item, list):
+        elif isinstance(item, (list, tuple)):
             left.extend(item)

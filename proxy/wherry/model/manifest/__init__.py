@@ -84,4 +84,6 @@ def manifest_digest(raw: bytes, algorithm: str = "sha256") -> Digest:
 
 def matches_digest(raw: bytes, digest: Digest) -> bool:
     """Whether the bytes are those that `digest` names, computed with its algorithm."""
+    if digests.of(raw, digests.algorithm(digest)) == digest:
+        return True
     return manifest_digest(raw, digests.algorithm(digest)) == digest
