@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from wherry.protocol.options import PlatformChoice
+from wherry.protocol.options import ImageAccess, PlatformChoice
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -42,6 +42,14 @@ class DataThreads(Protocol):
         ...
 
 
+class RegistryPool(Protocol):
+    """What images of one owner share to reach registries (wherry.registry.client.Registries is one)."""
+
+    def client(self, registry: str, access: ImageAccess, /) -> object:
+        """The client of a registry for these rights; connections and tokens are shared through it."""
+        ...
+
+
 class System(Struct, frozen=True, kw_only=True):
     """Where we are.
 
@@ -49,7 +57,8 @@ class System(Struct, frozen=True, kw_only=True):
     paths of references are relative to; `environ`: the environment variables that we may look at;
     `scratch`: directory for large temporary files (skopeo's --tmpdir, /var/tmp); `platform`: the host's own,
     from which an index's instance is chosen; `wall`: seconds since the epoch (timeouts use trio's clock);
-    `threads`: the data plane's; `user_agent`: sent to registries.
+    `threads`: the data plane's; `user_agent`: sent to registries;
+    `registries`: connections and tokens that its owner wants shared between images (None: each has its own).
     """
 
     root: str = "/"
@@ -63,6 +72,7 @@ class System(Struct, frozen=True, kw_only=True):
     wall: Callable[[], float] = time.time
     user_agent: str = "wherry"
     idle_timeout: float = 60.0
+    registries: RegistryPool | None = None
 
     def path(self, name: str) -> str:
         """The absolute form of a path that a caller named; neither cleaned nor are links resolved."""

@@ -1,0 +1,83 @@
+"""Manifests of a repository: GET and PUT (distribution-spec, sections Pulling and Pushing Manifests)."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from wherry.errors import CorruptError, RegistryError, context
+from wherry.model import digest as digests
+from wherry.model import mediatype, strictjson
+from wherry.model.goquote import quote
+from wherry.registry.client import RegistryClient, scope
+from wherry.registry.errors import read_error
+
+if TYPE_CHECKING:
+    from wherry.model.name import Named
+    from wherry.registry.engine import Exchange
+
+LIMIT: Final = strictjson.MANIFEST_LIMIT
+_ACCEPT: Final = tuple(("Accept", media_type) for media_type in mediatype.REQUESTED)
+
+
+class Fetched(Struct, frozen=True):
+    """A manifest's bytes, and the type that the registry said ("" where it said none)."""
+
+    raw: bytes
+    media_type: str
+
+
+async def get(client: RegistryClient, name: Named, wanted: str) -> Fetched:
+    """The manifest of a tag or digest, as the registry gave it: neither parsed nor compared with a digest.
+
+    Raises ImageNotFoundError where the registry says that there is no such manifest, NotFoundError for other
+    404 answers, AuthError, RegistryError, LimitError (over 4 MiB), NetworkError, StalledError.
+    """
+    where = f"{wanted} in {name.name}"
+    path = f"{name.path}/manifests/{wanted}"
+    async with AsyncExitStack() as stack:
+        with context(f"fetching manifest {where}"):
+            request = client.request("GET", path, (scope(name.path, "pull"),), _ACCEPT)
+            answer = await stack.enter_async_context(request)
+        if answer.exchange.status != 200:
+            with context(f"reading manifest {where}"):
+                raise await read_error(answer.exchange)
+        with context(f"reading manifest body {where}"):
+            raw = await answer.read(LIMIT)
+        said = (answer.exchange.header("Content-Type") or "").partition(";")[0].strip().lower()
+        return Fetched(raw, said)
+
+
+async def put(client: RegistryClient, name: Named, reference: str, raw: bytes, media_type: str) -> None:
+    """Store a manifest under a tag or its digest.
+
+    Raises RegistryError and the like (`uploading manifest TAG to NAME: …`), CorruptError where the registry
+    says that it stored something else.
+    """
+    path = f"{name.path}/manifests/{reference}"
+    headers = (("Content-Type", media_type),) if media_type else ()
+    scopes = (scope(name.path, "pull,push"),)
+    async with client.request("PUT", path, scopes, headers, content=raw) as answer:
+        with context(f"uploading manifest {reference} to {name.name}"):
+            if answer.exchange.status not in (200, 201):
+                raise await read_error(answer.exchange)
+            _check_stored(answer.exchange, raw)
+
+
+def _check_stored(exchange: Exchange, raw: bytes) -> None:
+    """A web server that answers 200 to everything is no registry that stored something (R-69)."""
+    said = exchange.header("Docker-Content-Digest")
+    if said is None:
+        if exchange.status != 201:
+            raise RegistryError(
+                f"received unexpected HTTP status: {exchange.status} {exchange.reason}, "
+                "and no Docker-Content-Digest says what was stored",
+                http_status=exchange.status,
+            )
+        return
+    algorithm = said.partition(":")[0]
+    own = digests.of(raw, algorithm if algorithm in digests.HEX_LENGTH else "sha256")
+    if said != own:
+        raise CorruptError(f"the registry says that it stored {quote(said)}, not {own}")

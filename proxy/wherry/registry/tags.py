@@ -1,0 +1,109 @@
+"""The tags of a repository (distribution-spec, section Listing Tags), page by page."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from wherry.errors import CorruptError, InvalidError, LimitError, RegistryError, context
+from wherry.model import digest as digests
+from wherry.model import strictjson
+from wherry.model.goquote import quote
+from wherry.registry import origin
+from wherry.registry.client import RegistryClient, scope
+from wherry.registry.errors import read_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.model.name import Named
+    from wherry.registry.engine import Exchange
+
+PAGE_LIMIT: Final = 16 * 1024 * 1024
+TAG_LIMIT: Final = 10_000_000
+PAGES_LIMIT: Final = 10_000
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+async def list_tags(
+    client: RegistryClient, name: Named, warn: Callable[[str], None] = lambda _: None
+) -> list[str]:
+    """All tags, in the registry's order; `warn` is told of a Link that leads elsewhere.
+
+    Empty tags and digests among them are left out, as in skopeo. Raises RegistryError for other tags that
+    are none, LimitError, NotFoundError, AuthError, NetworkError, StalledError.
+    """
+    path = f"{name.path}/tags/list"
+    seen_paths: set[str] = set()
+    tags: dict[str, None] = {}
+    while path not in seen_paths:
+        if len(seen_paths) >= PAGES_LIMIT:
+            raise LimitError(f"the tag list of {name.name} has more than {PAGES_LIMIT} pages")
+        seen_paths.add(path)
+        before = len(tags)
+        following = await _page(client, name, path, tags, warn)
+        # A page without a new tag ends the list: some registries link to the same page for ever (R-33).
+        if following is None or len(tags) == before:
+            break
+        path = following
+    return list(tags)
+
+
+async def _page(
+    client: RegistryClient, name: Named, path: str, tags: dict[str, None], warn: Callable[[str], None]
+) -> str | None:
+    """Add the tags of one page; the next page's path below /v2/, None where there is none."""
+    async with AsyncExitStack() as stack:
+        with context("getting repository tags"):
+            answer = await stack.enter_async_context(client.request("GET", path, (scope(name.path, "pull"),)))
+        if answer.exchange.status != 200:
+            with context("fetching tags list"):
+                raise await read_error(answer.exchange)
+        with context("decoding tag list response"):
+            for tag in _parse_page(await answer.read(PAGE_LIMIT)):
+                _take(tag, tags)
+            return _next(answer.exchange, warn)
+
+
+def _parse_page(body: bytes) -> list[str]:
+    """The tags of a page; "" stands for null, which some registries send."""
+    value = strictjson.loads(body, limit=PAGE_LIMIT, what="tag list")
+    found = value.get("tags") if isinstance(value, dict) else None
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(tag is None or isinstance(tag, str) for tag in found):
+        raise CorruptError("tag list is not a list of strings")
+    return [tag or "" for tag in found]
+
+
+def _take(tag: str, tags: dict[str, None]) -> None:
+    if not _TAG.fullmatch(tag):
+        if not tag or _is_digest(tag):
+            return
+        raise RegistryError(f"registry returned invalid tag {quote(tag[:200])}: invalid tag format")
+    if len(tags) >= TAG_LIMIT:
+        raise LimitError(f"the tag list is longer than {TAG_LIMIT} tags")
+    tags[tag] = None
+
+
+def _is_digest(tag: str) -> bool:
+    try:
+        digests.parse(tag)
+    except InvalidError:
+        return False
+    return True
+
+
+def _next(exchange: Exchange, warn: Callable[[str], None]) -> str | None:
+    """The path and query of a Link header; its host does not matter (R-34)."""
+    link = exchange.header("Link")
+    if not link:
+        return None
+    here = exchange.request.url
+    target = origin.parse(link.partition(";")[0].strip().strip("<>"), base=here, what="Link")
+    if target.origin != here.origin:
+        warn(f"the tag list of {here.authority} links to {target.authority}, which is not followed there")
+    if not target.target.startswith("/v2/"):
+        raise RegistryError(f"Link {quote(target.shown)} leads out of the registry's API")
+    return target.target.removeprefix("/v2/")

@@ -1,0 +1,176 @@
+"""Bearer tokens (Docker registry token authentication): which server may be asked, what it may answer.
+
+Spec: distribution's docs/spec/auth/token.md; skopeo-reference N2; hostile-cases R-16 to R-28. Identity tokens
+and credentials from files come with the configuration files; `Credentials` is all there is here.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlencode
+
+import trio
+from msgspec import Struct
+
+from wherry.errors import AuthError, CorruptError, LimitError, RegistryError, WherryError, context
+from wherry.model import strictjson
+from wherry.registry import origin
+from wherry.registry.engine import Authorization
+from wherry.registry.errors import read_error, shown
+from wherry.registry.origin import Url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wherry.protocol.options import Credentials
+    from wherry.registry.challenge import Challenge, Scope
+    from wherry.registry.control import Control
+    from wherry.registry.dial import Guard
+
+BODY_LIMIT: Final = 1024 * 1024
+LIFETIME_S: Final = (60.0, 24 * 3600.0)
+VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+
+
+class Token(Struct, frozen=True):
+    """A token and when (on trio's clock) it is no longer used."""
+
+    value: str
+    expires: float
+
+
+class TokenServer(Struct, frozen=True):
+    """What the ping of a registry told: whom to ask, and what that server may be.
+
+    `registry_peer`: the IP address that answered the ping; `insecure`: whether the user allowed http and
+    unverified TLS for this registry.
+    """
+
+    realm: Url
+    service: str
+    registry_peer: str
+    insecure: bool
+
+    @property
+    def guard(self) -> Guard:
+        """Refuses addresses that a registry may not point to (R-19); for the connection, not the name."""
+        registry = origin.address(self.registry_peer)
+
+        def check(peer: str) -> None:
+            realm = origin.address(peer)
+            if registry is None or realm is None or not origin.may_ask(realm, registry):
+                raise AuthError(
+                    f"the registry at {self.registry_peer} names a token server at {peer} "
+                    f"({self.realm.shown}), an address of a network that it may not point to"
+                )
+            if self.realm.scheme == "http" and not self.insecure and not realm.is_loopback:
+                raise AuthError(f"bearer realm {self.realm.shown} is not https")
+
+        return check
+
+
+def token_server(offer: Challenge, *, registry_peer: str, insecure: bool) -> TokenServer:
+    """Read a Bearer challenge; nothing is requested yet.
+
+    Raises AuthError for a realm that is missing or that can't be asked: not http(s), without host, with a
+    user, or plain http where the user did not allow that (nor is the registry on loopback).
+    """
+    realm = offer.parameters.get("realm")
+    if not realm:
+        raise AuthError("missing realm in bearer auth challenge")
+    try:
+        url = origin.parse(realm.partition("#")[0], what="bearer realm")
+    except RegistryError as error:
+        raise AuthError(shown(str(error))) from None
+    registry = origin.address(registry_peer)
+    if url.scheme == "http" and not insecure and not (registry and registry.is_loopback):
+        raise AuthError(f"bearer realm {url.shown} is not https")
+    return TokenServer(url, offer.parameters.get("service", ""), registry_peer, insecure)
+
+
+def token_url(server: TokenServer, credentials: Credentials | None, scopes: Sequence[Scope]) -> Url:
+    """The GET request for a token: parameters sorted by name, as skopeo sends them."""
+    path, _, query = server.realm.target.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if credentials is not None and credentials.username:
+        pairs.append(("account", credentials.username))
+    if server.service:
+        pairs.append(("service", server.service))
+    pairs.extend(("scope", str(scope)) for scope in scopes)
+    pairs.sort(key=lambda pair: pair[0])
+    return server.realm.sibling(f"{path}?{urlencode(pairs)}" if pairs else path)
+
+
+def basic(credentials: Credentials) -> str:
+    """The value of an Authorization header (RFC 7617)."""
+    pair = f"{credentials.username}:{credentials.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode('ascii')}"
+
+
+def parse_token(body: bytes, now: float) -> Token:
+    """Read a token server's answer.
+
+    Raises AuthError for what is no token: none at all, an empty one (R-22), one with characters that do not
+    belong into a header (R-24). Lifetimes count from `now` and are held within 60 s and 24 h (R-26).
+    """
+    try:
+        value = strictjson.loads(body, limit=BODY_LIMIT, what="bearer token response")
+    except (CorruptError, LimitError) as error:
+        raise AuthError(f"decoding bearer token: {error}") from None
+    members = value if isinstance(value, dict) else {}
+    token = members.get("token") or members.get("access_token")
+    if not isinstance(token, str) or not token:
+        raise AuthError("the token server answered without a token")
+    if not VISIBLE.fullmatch(token):
+        raise AuthError("the token server answered with a token of more than visible ASCII")
+    seconds = members.get("expires_in")
+    least, most = LIFETIME_S
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        seconds = least
+    return Token(token, now + min(max(float(seconds), least), most))
+
+
+class Tokens:
+    """The tokens of one registry and one user, one request at a time for each set of scopes."""
+
+    def __init__(self, credentials: Credentials | None) -> None:
+        self._credentials = credentials
+        self._known: dict[tuple[Scope, ...], Token] = {}
+        self._locks: dict[tuple[Scope, ...], trio.Lock] = {}
+
+    async def get(
+        self, control: Control, server: TokenServer, scopes: tuple[Scope, ...], *, not_this: str | None = None
+    ) -> str:
+        """A token for `scopes`; `not_this` one was refused and is replaced.
+
+        Raises AuthError, and what the request raises.
+        """
+        async with self._locks.setdefault(scopes, trio.Lock()):
+            known = self._known.get(scopes)
+            if known is None or known.expires <= trio.current_time() or known.value == not_this:
+                known = self._known[scopes] = await self._ask(control, server, scopes)
+            return known.value
+
+    async def _ask(self, control: Control, server: TokenServer, scopes: tuple[Scope, ...]) -> Token:
+        url = token_url(server, self._credentials, scopes)
+        authorization = None
+        if self._credentials is not None and self._credentials.username and self._credentials.password:
+            authorization = Authorization(url.origin, basic(self._credentials))
+        async with control.request("GET", url, authorization=authorization, guard=server.guard) as answer:
+            if answer.exchange.status != 200:
+                raise _refusal(await read_error(answer.exchange))
+            with context("reading bearer token response"):
+                body = await answer.read(BODY_LIMIT)
+        return parse_token(body, trio.current_time())
+
+
+def _refusal(error: WherryError) -> WherryError:
+    kind: type[WherryError] = RegistryError if error.retryable else AuthError
+    texts = {
+        401: f"unable to retrieve auth token: invalid username/password: {error}",
+        429: "too many requests to registry",
+    }
+    text = texts.get(error.http_status or 0, f"Requesting bearer token: {error}")
+    return kind(text, retryable=error.retryable, http_status=error.http_status, retry_after=error.retry_after)

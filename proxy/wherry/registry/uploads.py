@@ -1,0 +1,256 @@
+"""Putting blobs into a repository: mount, upload (distribution-spec, section Pushing Blobs)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import trio
+
+from wherry.errors import CorruptError, RegistryError, StalledError, WherryError, context
+from wherry.interfaces import WouldBlock
+from wherry.registry import origin
+from wherry.registry.client import Grant, RegistryClient, scope
+from wherry.registry.dial import PeerClosedError
+from wherry.registry.errors import read_error
+from wherry.streams.pump import Moved, pump
+from wherry.streams.sinks import SocketSink
+
+if TYPE_CHECKING:
+    import socket
+
+    from wherry.interfaces import Blob, Progress
+    from wherry.model.digest import Digest
+    from wherry.model.name import Named
+    from wherry.registry.dial import Connection
+    from wherry.registry.engine import Exchange
+    from wherry.registry.origin import Url
+    from wherry.streams.sinks import KernelKind
+
+_OCTETS: Final = ("Content-Type", "application/octet-stream")
+ANSWER_GRACE_S: Final = 1.0
+_STALL_FACTOR: Final = 2.0
+"""The source may be silent for the idle limit; the registry gets as long on top of it."""
+
+
+async def mount(client: RegistryClient, name: Named, source: str, digest: Digest) -> bool:
+    """Have the registry take a blob from its repository `source`; whether it did.
+
+    Anything but an error of the network counts as a no: the blob is uploaded then.
+    """
+    query = urlencode({"from": source, "mount": digest})
+    scopes = (scope(name.path, "pull,push"), scope(source, "pull"))
+    async with client.request("POST", f"{name.path}/blobs/uploads/?{query}", scopes) as answer:
+        exchange = answer.exchange
+        if exchange.status == 201:
+            return True
+        if exchange.status == 202:
+            # It began an upload instead; that session is of no use to us.
+            with context("determining upload URL after a mount attempt"):
+                session = _location(exchange)
+            await _cancel(client, name, session)
+        return False
+
+
+async def _cancel(client: RegistryClient, name: Named, session: Url) -> None:
+    grant = await client.authorize((scope(name.path, "pull,push"),))
+    try:
+        async with client.open("DELETE", session, grant=grant):
+            pass
+    except RegistryError:
+        return  # registries end such sessions by themselves
+
+
+async def upload(
+    client: RegistryClient,
+    name: Named,
+    blob: Blob,
+    *,
+    digest: Digest | None,
+    size: int | None,
+    algorithm: str = "sha256",
+    progress: Progress,
+) -> Moved:
+    """Upload a blob; returns what passed, its size and its digest by `algorithm`, for the caller to compare.
+
+    With `digest` and `size` known it is one PUT, which the registry must refuse where they do not fit; else a
+    PATCH, and a PUT that names the digest once it is known. Raises RegistryError, AuthError, NetworkError,
+    StalledError, CorruptError (more or fewer bytes than `size`), and what the blob raises.
+    """
+    scopes = (scope(name.path, "pull,push"),)
+    path = f"{name.path}/blobs/uploads/"
+    async with client.request("POST", path, scopes) as answer:
+        if answer.exchange.status != 202:
+            with context(f"initiating layer upload to /v2/{path} in {client.host}"):
+                raise await read_error(answer.exchange)
+        with context("determining upload URL"):
+            session = _location(answer.exchange)
+    grant = await client.authorize(scopes)
+    body = _Body(client, blob, size, algorithm, progress)
+    if digest is not None and size is not None:
+        return await _put_whole(client, session, grant, body, digest)
+    return await _patch_and_put(client, session, grant, body)
+
+
+def _location(exchange: Exchange) -> Url:
+    return origin.location(exchange.header("Location"), exchange.request.url, "upload Location")
+
+
+async def _put_whole(
+    client: RegistryClient, session: Url, grant: Grant, body: _Body, digest: Digest
+) -> Moved:
+    target = session.with_query("digest", digest)
+    request = client.open("PUT", target, grant=grant, headers=body.headers, send=body.send)
+    async with request as exchange:
+        moved = body.moved
+        if moved is not None and moved.digests[body.algorithm] != digest:
+            return moved  # the cause, whatever the registry says of it
+        with context(f"uploading layer to {target.shown}"):
+            return await body.taken(exchange, 201)
+
+
+async def _patch_and_put(client: RegistryClient, session: Url, grant: Grant, body: _Body) -> Moved:
+    with context("uploading layer chunked"):
+        request = client.open("PATCH", session, grant=grant, headers=body.headers, send=body.send)
+        async with request as exchange:
+            moved = await body.taken(exchange, 202, 201, 204)
+            session = _location(exchange)
+    target = session.with_query("digest", moved.digests[body.algorithm])
+    async with client.open(
+        "PUT", target, grant=grant, headers=(_OCTETS, ("Content-Length", "0")), send=_nothing
+    ) as exchange:
+        if exchange.status != 201:
+            with context(f"uploading layer to {target.shown}"):
+                raise await read_error(exchange)
+    return moved
+
+
+async def _nothing(_: Connection) -> bool:
+    return True
+
+
+class _Body:
+    """The body of an upload: a blob, which the data plane moves into the connection."""
+
+    def __init__(
+        self, client: RegistryClient, blob: Blob, size: int | None, algorithm: str, progress: Progress
+    ) -> None:
+        framing = ("Transfer-Encoding", "chunked") if size is None else ("Content-Length", str(size))
+        self.headers = (_OCTETS, framing)
+        self.algorithm = algorithm
+        self.moved: Moved | None = None
+        self._system = client.system
+        self._blob = blob
+        self._size = size
+        self._report = progress
+        self._sent = 0
+
+    async def send(self, connection: Connection) -> bool:
+        """Move the blob until it ends, or until the server has answered or hung up."""
+        stalled = False
+        failure: WherryError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def watch_answer() -> None:
+                await trio.lowlevel.wait_readable(connection.sock)
+                # An honest answer follows the last byte, which our thread may still be counting.
+                await trio.sleep(ANSWER_GRACE_S)
+                nursery.cancel_scope.cancel()
+
+            async def watch_progress() -> None:
+                nonlocal stalled
+                before = -1
+                while self._sent != before:
+                    before = self._sent
+                    await trio.sleep(self._system.idle_timeout * _STALL_FACTOR)
+                stalled = True
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch_progress)
+            if connection.clear:
+                # Under TLS what is readable may be a session ticket, and reading it here while a data thread
+                # writes is not safe; there a server that does not want the body hangs up, or stalls.
+                nursery.start_soon(watch_answer)
+            try:
+                self.moved = await self._move(connection)
+            except PeerClosedError:
+                self.moved = None  # its answer, if there is one, says more than a broken pipe
+            except WherryError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if stalled and self.moved is None:
+            raise StalledError(f"write tcp {connection.shown}: i/o timeout")
+        return self.moved is not None
+
+    async def _move(self, connection: Connection) -> Moved:
+        sink = _UploadSink(connection.sock) if self._size is not None else _ChunkedSink(connection.sock)
+        moved = await pump(
+            self._blob,
+            sink,
+            self._system.threads,
+            digests=(self.algorithm,),
+            limit=self._size,
+            idle=self._system.idle_timeout,
+            progress=self._count,
+        )
+        if isinstance(sink, _ChunkedSink):
+            await connection.send_all(sink.end())
+        elif moved.count != self._size:
+            raise CorruptError(
+                f"Size mismatch when copying {moved.digests[self.algorithm]}, "
+                f"expected {self._size}, got {moved.count}"
+            )
+        return moved
+
+    def _count(self, count: int) -> None:
+        self._sent += count
+        self._report(count)
+
+    async def taken(self, exchange: Exchange, *statuses: int) -> Moved:
+        """What passed, if the registry took it."""
+        if exchange.status not in statuses:
+            raise await read_error(exchange)
+        if self.moved is None:
+            raise RegistryError(f"the registry answered {exchange.status} before it had the whole body")
+        return self.moved
+
+
+class _UploadSink(SocketSink):
+    """Tells the server's hanging up from the source's."""
+
+    def failure(self, error: OSError) -> WherryError:
+        return PeerClosedError(str(super().failure(error)))
+
+
+class _ChunkedSink(_UploadSink):
+    """Frames what is written as chunks (RFC 9112, section 7.1): for blobs of unknown length."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.kernel_kind: KernelKind | None = None
+        self._framing = memoryview(b"")
+        self._left = 0
+
+    def write(self, view: memoryview) -> int | WouldBlock:
+        if not self._left and not self._framing:
+            self._framing = memoryview(b"%x\r\n" % len(view))
+            self._left = len(view)
+        while self._framing:
+            count = super().write(self._framing)
+            if isinstance(count, WouldBlock):
+                return count
+            self._framing = self._framing[count:]
+            if not self._framing and not self._left:
+                return self.write(view)
+        moved = super().write(view[: self._left])
+        if isinstance(moved, int):
+            self._left -= moved
+            if not self._left:
+                self._framing = memoryview(b"\r\n")
+        return moved
+
+    def end(self) -> bytes:
+        """What follows the last write."""
+        return bytes(self._framing) + b"0\r\n\r\n"
