@@ -193,6 +193,7 @@ class ArchiveDestination:
             await in_thread(lambda: self._finish(layout.index_bytes(index)))
 
     def _finish(self, index: bytes) -> None:
+        self._writer.cut()
         self._writer.add(layout.INDEX, index)
         self._writer.add(layout.LAYOUT, layout.LAYOUT_BYTES)
         self._writer.put(tar.TRAILER, self._writer.end)

@@ -1,0 +1,74 @@
+"""docker: an image in a registry (T1). Naming one imports no HTTP: that waits until it is opened."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
+
+from wherry.errors import InvalidError
+from wherry.model import name
+from wherry.model.goquote import quote
+from wherry.model.name import DockerName
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from wherry.interfaces import ImageDestination, ImageSource
+    from wherry.protocol.options import ImageAccess
+    from wherry.system import System
+
+
+class DockerReference(Struct, frozen=True):
+    """`docker://host[:port]/path[:tag|@digest]`; implements interfaces.Reference and ListsTags."""
+
+    transport: ClassVar[str] = "docker"
+
+    image: DockerName
+
+    def __str__(self) -> str:
+        return f"docker:{self.image}"
+
+    def docker_reference(self) -> str:
+        return str(self.image.named)
+
+    def policy_identity(self) -> str:
+        return name.policy_identity(self.image.named)
+
+    def policy_scopes(self) -> Sequence[str]:
+        return name.policy_namespaces(self.image.named)
+
+    @asynccontextmanager
+    async def source(self, system: System, access: ImageAccess) -> AsyncIterator[ImageSource]:
+        """Open the image: its top-level manifest is fetched before the source is handed out."""
+        if self.image.unknown_digest:
+            raise InvalidError(
+                f"reading images from docker: reference {quote(str(self.image))} without a tag or digest "
+                "is not supported"
+            )
+        from wherry.transports.docker.source import open_source
+
+        async with open_source(self.image, system, access) as opened:
+            yield opened
+
+    @asynccontextmanager
+    async def destination(self, system: System, access: ImageAccess) -> AsyncIterator[ImageDestination]:
+        """Nothing is sent to the registry until the first blob."""
+        from wherry.transports.docker.destination import open_destination
+
+        async with open_destination(self.image, system, access) as opened:
+            yield opened
+
+    async def repository_tags(self, system: System, access: ImageAccess) -> Sequence[str]:
+        from wherry.registry.client import sharing
+        from wherry.registry.tags import list_tags
+
+        async with sharing(system) as registries:
+            named = self.image.named
+            return await list_tags(registries.client(named.domain, access), named)
+
+
+def parse(text: str, system: System) -> DockerReference:
+    """The reference of `//host/path:tag`; raises InvalidError with skopeo's texts (T1)."""
+    return DockerReference(name.parse_docker_transport(text))

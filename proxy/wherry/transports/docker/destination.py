@@ -1,0 +1,143 @@
+"""Writing an image to a registry: blobs as they come, manifests at the end.
+
+All-or-old holds as far as a registry can: a tag moves by the last request of all, and blobs and instances
+that nothing refers to are the registry's to collect.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from wherry.errors import InternalError, NotYetError, RegistryError
+from wherry.interfaces import Accepts, no_progress
+from wherry.model import digest as digests
+from wherry.model import mediatype
+from wherry.model.goquote import quote
+from wherry.model.manifest import manifest_digest, matches_digest
+from wherry.registry import blobs, manifests, uploads
+from wherry.registry.client import scope, sharing
+from wherry.transports.blobfiles import algorithm_for, received
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from wherry.interfaces import Blob, Progress, ReuseHints
+    from wherry.model.descriptor import Descriptor
+    from wherry.model.digest import Digest
+    from wherry.model.name import DockerName, Named
+    from wherry.protocol.options import ImageAccess
+    from wherry.registry.client import RegistryClient
+    from wherry.system import System
+
+ACCEPTS: Final = Accepts(
+    manifest_types=(
+        mediatype.OCI_MANIFEST,
+        mediatype.DOCKER_SCHEMA2,
+        mediatype.OCI_INDEX,
+        mediatype.DOCKER_LIST,
+        mediatype.DOCKER_SCHEMA1_SIGNED,
+        mediatype.DOCKER_SCHEMA1,
+    ),
+    compression="gzip",
+    foreign_layers=True,
+    no_signatures_text="Storing signatures in registries is not yet built",
+)
+
+
+@asynccontextmanager
+async def open_destination(
+    image: DockerName, system: System, access: ImageAccess
+) -> AsyncIterator[DockerDestination]:
+    """A destination for one image; leaving without `commit` leaves the tag as it was."""
+    async with sharing(system) as registries:
+        yield DockerDestination(registries.client(image.named.domain, access), image)
+
+
+class DockerDestination:
+    """Implements interfaces.ImageDestination; blobs may be written in parallel."""
+
+    def __init__(self, client: RegistryClient, image: DockerName) -> None:
+        self._client = client
+        self._image = image
+        self._instances: dict[Digest, tuple[bytes, str]] = {}
+        self._top: tuple[bytes, str] | None = None
+
+    @property
+    def accepts(self) -> Accepts:
+        return ACCEPTS
+
+    @property
+    def _named(self) -> Named:
+        return self._image.named
+
+    async def reuse_blob(self, wanted: Descriptor, hints: ReuseHints) -> Descriptor | None:
+        """A blob that the repository has, or that its registry mounts from `hints.mount_from`.
+
+        The registry's word is taken for its digest; a size that differs from the one wanted is not reused.
+        """
+        scopes = (scope(self._named.path, "pull,push"),)
+        size = await blobs.exists(self._client, self._named, wanted.digest, scopes)
+        if size is not None:
+            return msgspec.structs.replace(wanted, size=size) if wanted.size in (-1, size) else None
+        source = hints.mount_from
+        if source is None or source == self._named.path:
+            return None
+        if await uploads.mount(self._client, self._named, source, wanted.digest):
+            return wanted
+        return None
+
+    async def put_blob(
+        self, blob: Blob, expected: Descriptor | None, progress: Progress = no_progress
+    ) -> Descriptor:
+        """As interfaces.ImageDestination: hashed while it passes, whatever the registry checks."""
+        size = blob.size if expected is None or expected.size < 0 else expected.size
+        moved = await uploads.upload(
+            self._client,
+            self._named,
+            blob,
+            digest=None if expected is None else expected.digest,
+            size=size,
+            algorithm=algorithm_for(expected),
+            progress=progress,
+        )
+        return received(moved, expected)
+
+    async def put_manifest(self, raw: bytes, media_type: str, instance: Digest | None = None) -> None:
+        """Keep a manifest for `commit`."""
+        if instance is None:
+            self._top = (raw, media_type)
+            return
+        if not matches_digest(raw, instance):
+            raise InternalError(
+                f"Attempted to PutManifest using an explicitly specified digest ({quote(instance)}) "
+                f"that didn't match the manifest's digest ({quote(manifest_digest(raw))})"
+            )
+        self._instances[instance] = (raw, media_type)
+
+    async def put_signatures(self, signatures: Sequence[bytes], instance: Digest | None = None) -> None:
+        if signatures:
+            raise NotYetError(ACCEPTS.no_signatures_text)
+
+    async def commit(self) -> None:
+        """Put the instances by digest, then the image itself under its name."""
+        if self._top is None:
+            raise InternalError("commit without a manifest")
+        for digest, (raw, media_type) in self._instances.items():
+            await manifests.put(self._client, self._named, digest, raw, media_type)
+        raw, media_type = self._top
+        await manifests.put(self._client, self._named, self._target(raw), raw, media_type)
+
+    def _target(self, raw: bytes) -> str:
+        digest = self._named.digest
+        if self._image.unknown_digest:
+            return manifest_digest(raw)
+        if digest is not None and not matches_digest(raw, digest):
+            # The registry would say so too; here nothing has been sent.
+            raise RegistryError(
+                f"the image's manifest has the digest {manifest_digest(raw, digests.algorithm(digest))}, "
+                f"it can't be stored as {digest}"
+            )
+        return self._image.tag_or_digest
