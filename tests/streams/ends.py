@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -126,6 +127,9 @@ async def parked(threads: DataThreads) -> None:
         await trio.testing.wait_all_tasks_blocked()
         if not threads.busy:
             return
+        # Asking without a pause would keep the interpreter's lock from the very threads we wait for; and a
+        # test's clock may stand still.
+        await trio.to_thread.run_sync(time.sleep, 0.002)
 
 
 _AUTHORITY: list[trustme.CA] = []

@@ -157,12 +157,14 @@ class _Reader:
         if self._names > self._limits.names:
             raise LimitError(f"tar: names of more than {self._limits.names} bytes")
         kind = _kind(flag, raw)
-        name = _clean_name(raw, kind)
         size = 0
         if kind == "file":  # the others have no content, whatever their size field says (as in Go)
             size = _pax_size(pax[b"size"]) if pax.get(b"size") else _size_field(block)
         if size > self._size - self._at:
-            raise CorruptError(f"tar: unexpected EOF: member {name!r} ends behind the archive")
+            raise CorruptError(f"tar: unexpected EOF: member {_text(raw)!r} ends behind the archive")
+        if kind == "file" and raw.endswith(b"/"):
+            kind = "directory"  # how archives older than ustar said it; content is passed over
+        name = _clean_name(raw, kind)
         member = Member(name, self._at, size, kind, _text(link) if kind in ("symlink", "hardlink") else "")
         self._at += _padded(size)
         return member
@@ -197,8 +199,6 @@ def _kind(flag: bytes, raw: bytes) -> Kind:
     if kind is None:
         what = _REFUSED.get(flag, f"of the unknown type {flag!r}")
         raise CorruptError(f"tar: member {_text(raw)!r} is {what}")
-    if kind == "file" and raw.endswith(b"/"):
-        return "directory"  # how archives older than ustar said it
     return kind
 
 
