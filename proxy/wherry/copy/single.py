@@ -9,7 +9,7 @@ from msgspec import Struct
 from wherry.copy.plan import PlanOptions, plan
 from wherry.copy.transfer import Tell, Transfer
 from wherry.errors import InvalidError, context
-from wherry.image.open import Image, checked_by
+from wherry.image.open import Image, PolicyTrust
 from wherry.interfaces import ImageDestination, ImageSource, Reference
 from wherry.model import name
 from wherry.model.manifest import ImageManifest, manifest_digest, parse_image
@@ -66,14 +66,14 @@ class Copier(Struct, kw_only=True):
         return raw, chosen.manifest_type
 
     async def _open(self, given: Unverified) -> Image:
-        check = checked_by(
-            self.policy, self.source_reference, self.source, self.options.policy.require_signed
+        trust = PolicyTrust(
+            self.policy, self.options.policy.require_signed, self.source_reference, self.source
         )
         with context("Source image rejected"):
-            manifest = await check(given)
+            manifest = await trust.single(given)
         with context(f"initializing image from source {self.source_reference}"):
             parsed: ImageManifest = parse_image(manifest.raw, manifest.media_type)
-        return Image(self.source, self.system, manifest, manifest, parsed)
+        return Image(self.source, self.system, given, manifest, parsed)
 
     async def signatures(self, given: Unverified, step: str = "signatures") -> Sequence[bytes]:
         """The signatures to be copied along; a destination that can't hold them refuses the copy."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wherry.errors import context
-from wherry.image.open import Image, open_image, unchecked
+from wherry.image.open import Image, Unchecked, open_image
 from wherry.interfaces import ListsTags
 from wherry.model import digest, imageconfig, mediatype, name
 from wherry.model.manifest import ImageManifest, manifest_digest
@@ -38,7 +38,7 @@ async def _view(reference: Reference, source: ImageSource, system: System, optio
     if options.view == "manifest":
         return given.raw
     with context("Error parsing manifest for image"):
-        image = await open_image(source, system, options.platform, unchecked)
+        image = await open_image(source, system, options.platform, Unchecked())
     if options.view == "raw-config":
         with context("Error reading configuration blob"):
             return await image.config()

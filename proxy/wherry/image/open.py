@@ -6,46 +6,81 @@ for an index, about the chosen instance; one of the two must pass. A plain manif
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from wherry.errors import CorruptError, InvalidError, PolicyError
-from wherry.interfaces import Manifest, Unverified
+from wherry.errors import CorruptError, InvalidError
+from wherry.interfaces import Manifest
 from wherry.model import digest, imageconfig, mediatype
-from wherry.model.manifest import ImageManifest, Index, choose, convert, manifest_digest, parse
+from wherry.model.manifest import (
+    ImageManifest,
+    Index,
+    choose,
+    convert,
+    manifest_digest,
+    parse,
+    parse_index,
+)
 from wherry.model.strictjson import CONFIG_LIMIT
-from wherry.policy import ImageIdentity, verify
+from wherry.policy import ImageIdentity, Policy, verify, verify_either
 from wherry.streams.pump import read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from wherry.interfaces import ImageSource, Reference
+    from wherry.interfaces import ImageSource, Reference, Unverified
     from wherry.model.descriptor import Descriptor
     from wherry.model.digest import Digest
     from wherry.model.manifest.convert import Converted
-    from wherry.policy import Policy
     from wherry.protocol.options import PlatformChoice
     from wherry.system import System
 
-    Check = Callable[[Unverified], Awaitable[Manifest]]
+
+class Trust(Protocol):
+    """Who decides whether a source's manifests may be used. Raises PolicyError where they may not."""
+
+    async def single(self, given: Unverified) -> Manifest:
+        """A manifest by itself."""
+        ...
+
+    async def either(self, listed: Unverified, chosen: Unverified) -> Manifest:
+        """An instance of an index: it or the index must pass."""
+        ...
 
 
-async def unchecked(given: Unverified) -> Manifest:
-    """The Check of the commands that skopeo does not check either."""
-    return Manifest.unchecked(given)
+class Unchecked:
+    """The Trust of the commands that skopeo does not check either (inspect)."""
+
+    async def single(self, given: Unverified) -> Manifest:
+        return Manifest.unchecked(given)
+
+    async def either(self, listed: Unverified, chosen: Unverified) -> Manifest:
+        return Manifest.unchecked(chosen)
 
 
-def checked_by(policy: Policy, reference: Reference, source: ImageSource, require_signed: bool) -> Check:
-    """The Check that asks a trust policy about the manifests of one source."""
-    identity = ImageIdentity(
-        reference.transport, reference.policy_identity(), tuple(reference.policy_scopes()), str(reference)
-    )
+class PolicyTrust:
+    """Asks a trust policy about the manifests of one source."""
 
-    async def check(given: Unverified) -> Manifest:
-        signatures = await source.signatures(given.instance)
-        return verify(policy, given, identity, signatures, require_signed)
+    def __init__(
+        self, policy: Policy, require_signed: bool, reference: Reference, source: ImageSource
+    ) -> None:
+        self._policy = policy
+        self._require_signed = require_signed
+        self._source = source
+        self._identity = ImageIdentity(
+            reference.transport,
+            reference.policy_identity(),
+            tuple(reference.policy_scopes()),
+            str(reference),
+        )
 
-    return check
+    async def single(self, given: Unverified) -> Manifest:
+        signatures = await self._source.signatures(given.instance)
+        return verify(self._policy, given, self._identity, signatures, self._require_signed)
+
+    async def either(self, listed: Unverified, chosen: Unverified) -> Manifest:
+        signatures = (
+            await self._source.signatures(),
+            await self._source.signatures(chosen.instance),
+        )
+        return verify_either(self._policy, listed, chosen, self._identity, signatures, self._require_signed)
 
 
 class Image:
@@ -56,7 +91,7 @@ class Image:
     """
 
     def __init__(
-        self, source: ImageSource, system: System, top: Manifest, manifest: Manifest, parsed: ImageManifest
+        self, source: ImageSource, system: System, top: Unverified, manifest: Manifest, parsed: ImageManifest
     ) -> None:
         self.source = source
         self.top = top
@@ -128,7 +163,8 @@ class Image:
 
     def size_of(self, wanted: Digest) -> int:
         """The size in bytes that the manifest gives a blob, or -1 where it does not name it."""
-        for descriptor in (*self.parsed.layers, *((self.parsed.config,) if self.parsed.config else ())):
+        named = [*self.parsed.layers, *([self.parsed.config] if self.parsed.config else [])]
+        for descriptor in named:
             if descriptor.digest == wanted:
                 return descriptor.size
         return -1
@@ -140,45 +176,18 @@ class Image:
         return None
 
 
-async def open_image(source: ImageSource, system: System, wanted: PlatformChoice, check: Check) -> Image:
-    """Open the image of a source for a platform, if `check` (the policy) lets it pass.
+async def open_image(source: ImageSource, system: System, wanted: PlatformChoice, trust: Trust) -> Image:
+    """Open the image of a source for a platform, if `trust` lets it pass.
 
-    Raises what the source raises, PolicyError, and NotFoundError where an index has no fitting instance.
+    Raises what the source raises, PolicyError, and InvalidError where an index has no fitting instance.
     """
-    given = await source.manifest()
-    refusal: PolicyError | None = None
-    try:
-        top = await check(given)
-    except PolicyError as error:
-        refusal = error
-        top = None
-    parsed = parse(given.raw, given.media_type)
-    if isinstance(parsed, ImageManifest):
-        if top is None:
-            raise refusal or PolicyError("the policy did not decide")
-        return Image(source, system, top, top, parsed)
-    chosen = choose(parsed, wanted, system.platform)
-    return await _open_instance(source, system, given, top, chosen, check)
-
-
-async def _open_instance(
-    source: ImageSource,
-    system: System,
-    given: Unverified,
-    top: Manifest | None,
-    chosen: Digest,
-    check: Check,
-) -> Image:
-    instance = await source.manifest(chosen)
-    try:
-        manifest = await check(instance)
-    except PolicyError:
-        # The index was accepted, and it names this instance by its digest: that is enough (skopeo#2400).
-        if top is None:
-            raise
-        manifest = Manifest(instance.raw, instance.media_type, chosen)
-    parsed = parse(instance.raw, instance.media_type)
+    top = await source.manifest()
+    if not mediatype.is_index(top.media_type or mediatype.guess(top.raw)):
+        manifest = await trust.single(top)
+    else:
+        chosen = choose(parse_index(top.raw, top.media_type), wanted, system.platform)
+        manifest = await trust.either(top, await source.manifest(chosen))
+    parsed = parse(manifest.raw, manifest.media_type)
     if isinstance(parsed, Index):
-        raise InvalidError(f"the index's instance {chosen} is itself an index, which can't be opened")
-    # With a signed instance in an unsigned index the index was only a way to find the instance.
-    return Image(source, system, top or Manifest(given.raw, given.media_type), manifest, parsed)
+        raise InvalidError(f"the instance {manifest.instance} is itself an index, which can't be opened")
+    return Image(source, system, top, manifest, parsed)

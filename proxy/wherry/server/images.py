@@ -13,7 +13,7 @@ import trio
 from msgspec import Struct
 
 from wherry.errors import InvalidError, LimitError
-from wherry.image.open import checked_by, open_image
+from wherry.image.open import PolicyTrust, open_image
 from wherry.policy import Policy
 from wherry.protocol.legacy import MAX_SAFE_INTEGER
 
@@ -100,8 +100,8 @@ class ImageTable:
         task_status: trio.TaskStatus[HeldImage],
     ) -> None:
         async with reference.source(self._system, access) as source:
-            check = checked_by(policy.policy, reference, source, policy.require_signed)
-            held = HeldImage(await open_image(source, self._system, platform, check))
+            trust = PolicyTrust(policy.policy, policy.require_signed, reference, source)
+            held = HeldImage(await open_image(source, self._system, platform, trust))
             task_status.started(held)
             await held.released()
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherry import transports
-from wherry.config.policyfile import load_policy
-from wherry.errors import InvalidError
+from wherry.errors import InvalidError, context
+from wherry.policy import load_policy
 from wherry.server.images import ImageTable, PolicyCheck
 from wherry.server.pipes import PipeTable
 from wherry.server.transfers import Transfers
@@ -45,7 +45,8 @@ class ConnectionState:
     def policy(self, options: PolicyOptions) -> PolicyCheck:
         """The trust policy; read once and kept as long as the connection (skopeo: as the process)."""
         if options not in self._policies:
-            policy = load_policy(self.system, options.path, options.insecure)
+            with context("Error loading trust policy"):
+                policy = load_policy(self.system, options.path, options.insecure)
             self._policies[options] = PolicyCheck(policy, options.require_signed)
         return self._policies[options]
 
