@@ -91,9 +91,9 @@ class Pipe:
             os.close(fd)
 
 
-def described(data: bytes) -> Any:
+def described(data: bytes, whole: int = WHOLE) -> Any:
     """Data as it stands in a transcript: text, hex when it is no UTF-8, size and sha256 when it is long."""
-    if len(data) > WHOLE:
+    if len(data) > whole:
         return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     try:
         return data.decode()
@@ -191,8 +191,10 @@ class Player:
             case Finish():
                 yield from self.finish(step.pipe)
             case Data():
-                data = self.pipes[step.pipe].result(step.which)
-                yield {"data": described(self.hide(data)), "of": f"{step.pipe}.{step.which}"}
+                known = step.pipe in self.pipes
+                data = self.pipes[step.pipe].result(step.which) if known else b""
+                shown = described(self.hide(data), WHOLE if step.text else -1) if known else None
+                yield {"data": shown, "of": f"{step.pipe}.{step.which}"}
             case Wait():
                 self.wait(step)
             case CloseFd():

@@ -490,13 +490,20 @@ IMAGES: dict[str, Scenario] = {
             INIT,
             Call("OpenImage", f"oci:{name}"),
             *got("a", "GetManifest", 1),
-            Call("GetFullConfig", 1),
-            Call("GetConfig", 1),
+            Call("GetFullConfig", 1, **more),
+            Call("GetConfig", 1, **more),
             Call("GetLayerInfo", 1),
         )
-        for name in ("badconfig", "noconfig")
+        for name, more in (
+            ("badconfig", {}),
+            ("noconfig", tail("open noconfig/blobs/sha256/", "[0-9a-f]{64}: " + ENOENT)),
+        )
     },
-    "badmanifest": scenario(INIT, *opens("oci:badmanifest")),
+    "badmanifest": scenario(  # hostile-cases D-01
+        INIT,
+        Call("OpenImage", "oci:badmanifest", differs="hostile", ours=error(".+")),
+        Call("OpenImageOptional", "oci:badmanifest", differs="hostile", ours=error(".+")),
+    ),
     "after_close": scenario(
         INIT,
         Call("OpenImage", "oci:one"),
@@ -663,6 +670,13 @@ BLOBS["config_of_a_converted_image"] = blob(
             "fds": 2,
         },
     ),
+    Data(
+        "a",
+        text=False,
+        differs="converted config",
+        ours={"data": {"size": 1009, "sha256": CONVERTED[7:]}},
+    ),
+    Data("a", "err", differs="converted config", ours={"data": ""}),
     Call("CloseImage", 1),
     reference="dir:s2dir",
 )

@@ -103,10 +103,14 @@ class Finish(Step):
 
 @dataclass(frozen=True)
 class Data(Step):
-    """Everything up to end of file on a pipe; on a FinishPipe pipe this comes after ``Finish``."""
+    """Everything up to end of file on a pipe; on a FinishPipe pipe this comes after ``Finish``.
+
+    ``text=False`` notes size and sha256 of short data too. A pipe that no reply opened gives None.
+    """
 
     pipe: str
     which: str = "data"
+    text: bool = True
 
 
 @dataclass(frozen=True)
