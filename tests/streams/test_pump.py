@@ -357,6 +357,33 @@ async def test_s15_readers_that_stall_hold_no_thread(digests: tuple[str, ...], t
     assert threads.most_busy == 2
 
 
+class Endless(BytesBlob):
+    """Zeros, until somebody asks it to end."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+        self.end = threading.Event()
+
+    def readinto(self, buffer: memoryview) -> int | WouldBlock:
+        return 0 if self.end.is_set() else len(buffer)
+
+
+async def test_a_transfer_that_never_waits_makes_room_for_others() -> None:
+    threads, blob = CountingThreads(1), Endless()
+    null = os.open("/dev/null", os.O_WRONLY)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pump, blob, FileSink(null), threads)
+            while not threads.jobs:
+                await trio.lowlevel.checkpoint()
+            assert await read_all(BytesBlob(b"small"), threads, 5, "manifest") == b"small"
+            assert not blob.end.is_set()
+            blob.end.set()
+    finally:
+        os.close(null)
+    assert threads.most_busy == 1
+
+
 class WatchedFile(FileBlob):
     aborted = 0
 

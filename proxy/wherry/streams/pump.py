@@ -125,7 +125,7 @@ class _Patience:
             self._heard = transfer.taken
             self._silent = 0.0
         began = trio.current_time()
-        with trio.move_on_after(self._idle - self._silent) as scope:
+        with trio.move_on_after(max(0.0, self._idle - self._silent)) as scope:
             await _source_ready(blob, sink, wait)
         waited = trio.current_time() - began
         self._silent += waited
