@@ -7,17 +7,11 @@ from typing import Any
 
 from tests.images import build
 from tests.wire.registry import CANNED
+from tests.wire.shared_steps import ABSENT, BIG, INIT, got, opens
 from tests.wire.steps import Call, Data, End, Finish, Scenario, Step, Wait, error, scenario, tail
 
-INIT = Call("Initialize")
 ONE = build.digest(build.ONE.blob)
-BIG = build.digest(build.BIG.blob)
 HTTP = ("--tls-verify=false",)
-ABSENT = "sha256:" + "0" * 64
-
-
-def got(pipe: str, method: str, *args: Any) -> tuple[Step, ...]:
-    return (Call(method, *args, pipe=pipe), Finish(pipe), Data(pipe))
 
 
 def over_http(*steps: Step, **more: Any) -> Scenario:
@@ -34,10 +28,6 @@ def whole(repository: str) -> Scenario:
         *got("layers", "GetLayerInfoPiped", 1),
         Call("CloseImage", 1),
     )
-
-
-def opens(reference: str, **more: Any) -> tuple[Step, ...]:
-    return tuple(Call(method, reference, **more) for method in ("OpenImage", "OpenImageOptional"))
 
 
 # Final answers that skopeo calls retryable.

@@ -118,6 +118,18 @@ def test_a_changed_byte_is_seen() -> None:
     assert len(replay.faults(item, theirs, accepted, exact=False)) == 1
 
 
+def test_surviving_where_skopeo_dies_is_compared_too() -> None:
+    name = "finish_pipe_without_args"
+    item = GROUPS["requests"][name]
+    theirs = replay.golden("requests")[name][1]
+    assert theirs[-1] == {"n": 1, "exit": 2, "stdout": ""}
+    text = '{"success":false,"value":null,"pipeid":0,"error_code":"other","error":"why"}'
+    survived = [*theirs[:-2], {"n": 1, "recv": text, "fds": 0}, {"n": 2, "exit": 0, "stdout": ""}]
+    assert replay.faults(item, theirs, survived, exact=False) == []
+    assert len(replay.faults(item, theirs, survived[:-1], exact=False)) == 1
+    assert len(replay.faults(item, theirs, theirs, exact=False)) == 2
+
+
 def test_a_difference_needs_its_row_and_its_expectation() -> None:
     with pytest.raises(ValueError, match="closed list"):
         scenario(Call("Nope", differs="taste", ours={"recv": re.compile(".*")}))
