@@ -25,7 +25,10 @@ ENTRIES = (
     ({"os": "linux", "architecture": "amd64"}, {}),
     ({"os": "linux", "architecture": "amd64"}, ZSTD),
     ({"os": "linux", "architecture": "amd64"}, ZSTD),
-    ({"os": "linux", "architecture": "arm64", "variant": "v8"}, {"io.github.containers.compression.zstd": "1"}),
+    (
+        {"os": "linux", "architecture": "arm64", "variant": "v8"},
+        {"io.github.containers.compression.zstd": "1"},
+    ),
     ({"os": "windows", "architecture": "amd64", "os.version": "10.0.1"}, {}),
     ({"os": "windows", "architecture": "amd64", "os.version": "10.0.2"}, {}),
     ({"os": "linux", "architecture": "mips", "variant": "x"}, {}),

@@ -97,7 +97,9 @@ def chosen(raw: bytes, asked: tuple[str, str, str], scratch: Path) -> str:
     """The digest that skopeo chose, or its error."""
     (scratch / "manifest.json").write_bytes(raw)
     (scratch / "version").write_text("Directory Transport Version: 1.1\n")
-    flags = [f"--override-{name}={value}" for name, value in zip(("arch", "variant", "os"), asked, strict=True)]
+    flags = [
+        f"--override-{name}={value}" for name, value in zip(("arch", "variant", "os"), asked, strict=True)
+    ]
     _, error = run(*flags, "inspect", f"dir:{scratch}")
     if found := re.search(r"/([0-9a-f]{64})\.manifest\.json: no such file", error):
         return f"sha256:{found[1]}"
