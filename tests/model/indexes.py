@@ -58,7 +58,7 @@ ASKED = (
 def made(media_type: str, with_bare: bool) -> bytes:
     """An index of ENTRIES; without `with_bare`, the entry that names no platform is left out."""
     manifests = []
-    for position, (platform, annotations) in enumerate(ENTRIES):
+    for position, (platform, noted) in enumerate(ENTRIES):
         entry: dict[str, object] = {
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "digest": of(str(position).encode()),
@@ -68,8 +68,8 @@ def made(media_type: str, with_bare: bool) -> bytes:
             entry["platform"] = platform
         elif not with_bare:
             continue
-        if annotations:
-            entry["annotations"] = annotations
+        if noted:
+            entry["annotations"] = noted
         manifests.append(entry)
     return json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}).encode()
 

@@ -1,4 +1,4 @@
-"""Texts behind `docker:` (golden/names.json: skopeo's refusals, "" where it took them; recorded by record.py)."""
+"""Texts behind `docker:` (golden/names.json: skopeo's refusals, "" where it took them; see record.py)."""
 
 from __future__ import annotations
 

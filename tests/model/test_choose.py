@@ -30,7 +30,7 @@ def test_skopeos_choice(name: str, asked: str, chosen: str) -> None:
     if chosen.startswith("sha256:"):
         assert choose(index, wanted, HOST) == chosen
         return
-    with pytest.raises(InvalidError, match="^no image found in ") as caught:
+    with pytest.raises(InvalidError, match=r"^no image found in ") as caught:
         choose(index, wanted, HOST)
     assert str(caught.value) == chosen
 

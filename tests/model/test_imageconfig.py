@@ -28,7 +28,7 @@ def test_oci_config_is_gos(config: bytes, golden: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("config", "golden"), REFUSED)
 def test_types_that_go_refuses(config: bytes, golden: dict[str, str]) -> None:
-    with pytest.raises(InvalidError, match=".") as caught:
+    with pytest.raises(InvalidError, match=r".") as caught:
         imageconfig.oci_config_json(config)
     assert golden["config_error"].endswith(str(caught.value))
 
@@ -46,7 +46,7 @@ def test_schema2_becomes_skopeos_oci_manifest(config: bytes, golden: dict[str, s
 def test_what_inspect_shows(config: bytes, golden: dict[str, object], kind: str) -> None:
     expected = golden[f"inspect_{kind}"]
     if isinstance(expected, str):
-        with pytest.raises(InvalidError, match=".") as caught:
+        with pytest.raises(InvalidError, match=r".") as caught:
             imageconfig.inspect_fields(config, TYPES[kind])
         assert str(caught.value) == expected
         return
@@ -98,6 +98,6 @@ def test_k9_a_config_over_its_limit() -> None:
 
 
 def test_repeated_members_are_refused() -> None:
-    with pytest.raises(CorruptError, match='^image configuration has the key "os" twice$'):
+    with pytest.raises(CorruptError, match=r'^image configuration has the key "os" twice$'):
         imageconfig.oci_config_json(b'{"os":"linux","os":"windows"}')
     assert imageconfig.inspect_fields(b'{"os":"linux"}', mediatype.OCI_MANIFEST).os == "linux"

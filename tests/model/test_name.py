@@ -95,7 +95,7 @@ def test_an_image_to_be_known_by_its_digest_has_no_tag_yet() -> None:
     parsed = name.parse_docker_transport("//a@@unknown-digest@@")
     assert str(parsed) == "//a@@unknown-digest@@"
     with pytest.raises(
-        InvalidError, match='^Docker reference "a" is for an unknown digest case, has neither'
+        InvalidError, match=r'^Docker reference "a" is for an unknown digest case, has neither'
     ):
         _ = parsed.tag_or_digest
     assert name.parse_docker_transport("//a").tag_or_digest == "latest"
@@ -141,5 +141,5 @@ def test_anything_is_parsed_or_refused(text: str) -> None:
 )
 def test_a_hostile_name_is_refused_in_linear_time(text: str) -> None:
     # With nested repetitions these would take longer than the universe lasts.
-    with pytest.raises(InvalidError, match="^invalid reference format$"):
+    with pytest.raises(InvalidError, match=r"^invalid reference format$"):
         name.parse_normalized(text)
