@@ -197,6 +197,7 @@ BLOBS["config_of_a_converted_image"] = blob(
     reference="dir:s2dir",
 )
 
+OPENED = '{"success":true,"value":1,"pipeid":0,"error_code":"","error":""}'
 SERVER_ENDS = {"data": re.compile(r'\{"code":"[A-Za-z]+","message":".+"\}')}
 
 LIFECYCLE: dict[str, Scenario] = {
@@ -207,9 +208,11 @@ LIFECYCLE: dict[str, Scenario] = {
     "shutdown_in_a_queue": scenario(
         Send(INIT.packet), Send(Call("Shutdown").packet), Send(Call("Nope").packet), Receive(), Receive()
     ),
-    "zero_packet": scenario(
+    "zero_packet": scenario(  # no request ends wherry
         INIT,
-        raw(b"", differs="zero packets", ours={"eof": True, "exit": 0, "stdout": ""}),
+        raw(b"", differs="zero packets", ours=error(".+")),
+        Call("OpenImage", "oci:one", differs="zero packets", ours={"recv": OPENED}),
+        End(differs="zero packets", ours={"exit": 0, "stdout": ""}),
     ),
     "unfinished_pipes": scenario(
         INIT,

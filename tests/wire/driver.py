@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 PATIENCE = 20  # seconds without an answer until the server counts as hung; no test waits for it
-WHOLE = 4096  # bytes up to which data stands in a transcript as text
+WHOLE = 8192  # bytes up to which data stands in a transcript as text
 REPLY_MAX = 1 << 20
 PIPE_ID = re.compile(rb'("pipeid":)([1-9][0-9]*)')
 EXTRACTED = re.compile(rb"(/container_images_oci)[0-9]+")

@@ -13,6 +13,7 @@ from tests.wire.shared_steps import (
 from tests.wire.steps import (
     Call,
     Scenario,
+    error,
     scenario,
     tail,
 )
@@ -93,7 +94,9 @@ OPEN: dict[str, Scenario] = {
         *opens("oci-archive:one.tar:latest", "oci-archive:twotags.tar:second"),
         *opens_tail("oci-archive:notatar.tar", "", ".+"),
     ),
-    "odd_media_type": scenario(INIT, *opens("oci:oddtype")),
+    "odd_media_type": scenario(
+        INIT, *opens("oci:oddtype", differs="hostile", ours=error("rejecting ambiguous manifest, .+"))
+    ),
     "policy_reject": scenario(
         INIT,
         *opens("oci:one", "dir:s2dir", "oci:multi", "oci-archive:one.tar"),

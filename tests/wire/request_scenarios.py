@@ -109,7 +109,11 @@ REQUESTS: dict[str, Scenario] = {
         raw('{"method":"GetLayerInfo","args":[0.1e1]}'),
         raw('{"method":"GetLayerInfo","args":[-0]}'),
         raw('{"method":"GetLayerInfo","args":[0.0]}'),
-        raw('{"method":"FinishPipe","args":[4294967301]}'),
+        raw(
+            '{"method":"FinishPipe","args":[4294967301]}',
+            differs="pipe ids",
+            ours=error("finishpipe: no active pipe 4294967301"),
+        ),
         raw('{"method":"FinishPipe","args":[9007199254740992]}'),
     ),
     "finish_pipe": scenario(

@@ -109,27 +109,28 @@ class Image:
     async def config(self) -> bytes:
         """The image configuration's bytes, checked against the manifest, fetched once.
 
-        Raises InvalidError for an artifact, whose "configuration" is not one, and for schema 1, which has
-        none.
+        Raises InvalidError for an artifact, whose "configuration" is not one, NotYetError for schema 1.
         """
         self.parsed.image_config()
-        return await self.config_blob("Download config.json digest {found} does not match expected {wanted}")
+        return await self.config_blob()
 
-    async def config_blob(self, mismatch: str) -> bytes:
-        """The bytes that the manifest calls its configuration, an artifact's too; `mismatch` is the error's
-        text."""
+    async def config_blob(self) -> bytes:
+        """The bytes that the manifest calls its configuration, an artifact's too."""
         if self._config is None:
             if self.parsed.config is None:
                 raise InvalidError(f"a manifest of type {self.parsed.media_type} has no configuration")
-            self._config = await self._fetch_config(self.parsed.config, mismatch)
+            self._config = await self._fetch_config(self.parsed.config)
         return self._config
 
-    async def _fetch_config(self, wanted: Descriptor, mismatch: str) -> bytes:
+    async def _fetch_config(self, wanted: Descriptor) -> bytes:
         async with self.source.blob(wanted) as blob:
             raw = await read_all(blob, self._system.threads, CONFIG_LIMIT, "image configuration")
         found = digest.of(raw, digest.algorithm(wanted.digest))
         if found != wanted.digest:
-            raise CorruptError(mismatch.format(found=found, wanted=wanted.digest))
+            text = f"{found} does not match expected {wanted.digest}"
+            if self.parsed.media_type == mediatype.DOCKER_SCHEMA2:
+                raise CorruptError(f"Download config.json digest {text}")
+            raise CorruptError(f"config validation failed: blob digest {text}")
         return raw
 
     def config_descriptor(self) -> Descriptor:
@@ -169,11 +170,12 @@ class Image:
                 return descriptor.size
         return -1
 
-    def made_here(self, wanted: Digest) -> bytes | None:
-        """The bytes of a configuration that only the conversion made: no source could deliver it."""
-        if self._converted is not None and digest.of(self._converted.config_raw) == wanted:
-            return self._converted.config_raw
-        return None
+    async def made_here(self, wanted: Digest) -> bytes | None:
+        """The configuration that only the conversion makes: no source could deliver it. None for all else."""
+        if self.parsed.media_type != mediatype.DOCKER_SCHEMA2 or self.size_of(wanted) >= 0:
+            return None
+        made = (await self.converted()).config_raw
+        return made if digest.of(made) == wanted else None
 
 
 async def open_image(source: ImageSource, system: System, wanted: PlatformChoice, trust: Trust) -> Image:

@@ -37,12 +37,14 @@ def parse(text: str) -> Digest:
     Raises InvalidError with go-digest's texts: `invalid checksum digest format`,
     `unsupported digest algorithm`, `invalid checksum digest length`.
     """
-    if not _SHAPE.fullmatch(text):
-        raise InvalidError("invalid checksum digest format")
     name, _, encoded = text.partition(":")
+    if not name or not encoded:
+        raise InvalidError("invalid checksum digest format")
     length = HEX_LENGTH.get(name)
     if length is None:
-        raise InvalidError("unsupported digest algorithm")
+        raise InvalidError(
+            "unsupported digest algorithm" if _SHAPE.fullmatch(text) else "invalid checksum digest format"
+        )
     if len(encoded) != length:
         raise InvalidError("invalid checksum digest length")
     if not _HEX.fullmatch(encoded):

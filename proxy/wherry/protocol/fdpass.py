@@ -70,6 +70,15 @@ def close_all(fds: Sequence[int]) -> None:
         os.close(fd)
 
 
+def discard(sock: socket.socket) -> None:
+    """Drop what was sent and not received: with it the peer would see a reset, and lose replies unread."""
+    try:
+        while sock.recv(1):
+            pass
+    except OSError:
+        return  # Nothing is left, or the peer is gone.
+
+
 def at_end(sock: socket.socket) -> bool:
     """Whether nothing was received because the peer has shut down, rather than sent an empty packet."""
     poll = select.poll()

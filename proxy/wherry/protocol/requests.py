@@ -55,7 +55,7 @@ def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     folded: set[str] = set()
     for name, value in pairs:
         if name in members or (name.casefold() in folded and name.casefold() in _KNOWN):
-            raise InvalidError(f"member {name!r} is repeated")
+            raise InvalidError(f"duplicate member {name!r}")
         folded.add(name.casefold())
         members[name] = value
     return members

@@ -61,6 +61,7 @@ async def serve_connection(sock: socket.socket, system: System, settings: ProxyS
                     transfers.cancel_scope.cancel()
             lifetime.cancel_scope.cancel()
         state.pipes.close()
+        fdpass.discard(sock)
 
 
 async def _cancel_on_hangup(sock: socket.socket, scope: trio.CancelScope) -> None:

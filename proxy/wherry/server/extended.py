@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wherry import __version__, transports
-from wherry.errors import ImageNotFoundError, InvalidError
+from wherry.errors import ImageNotFoundError, InvalidError, context
 from wherry.model import digest as digests
 from wherry.protocol import messages
 from wherry.protocol.framing import INLINE_LIMIT
@@ -121,7 +121,8 @@ class ExtendedFace:
         async def tell(step: Step) -> None:
             await self._tell(messages.Event("step", number, step))
 
-        policy = self._state.policy(request.options.policy)
+        with context("Error loading trust policy"):
+            policy = self._state.policy(request.options.policy)
         async with Reporter(self._tell if self._progress else None, number) as reporter:
             result = await copy(
                 request.source,

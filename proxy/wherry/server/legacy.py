@@ -88,7 +88,7 @@ class LegacyFace:
         text = legacy.blob_digest(args[1])
         size = legacy.number(args[2])
         wanted = digests.parse(text)
-        made = held.image.made_here(wanted)
+        made = await held.image.made_here(wanted)
         if made is not None:
             return await self._made_blob(made, size)
         found, reader, pipe = await self._state.transfers.verified(held, wanted, size)
@@ -104,7 +104,7 @@ class LegacyFace:
     async def get_raw_blob(self, args: Args) -> Answer:
         held = self._image(args)
         wanted = digests.parse(legacy.blob_digest(args[1]))
-        made = held.image.made_here(wanted)
+        made = await held.image.made_here(wanted)
         if made is not None:
             data = await self._state.transfers.closing(made)
             return Answer(len(made), fds=(data, await self._state.transfers.closing(b"")))

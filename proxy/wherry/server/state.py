@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherry import transports
-from wherry.errors import InvalidError, context
+from wherry.errors import InvalidError
 from wherry.policy import load_policy
 from wherry.server.images import ImageTable, PolicyCheck
 from wherry.server.pipes import PipeTable
@@ -45,8 +45,7 @@ class ConnectionState:
     def policy(self, options: PolicyOptions) -> PolicyCheck:
         """The trust policy; read once and kept as long as the connection (skopeo: as the process)."""
         if options not in self._policies:
-            with context("Error loading trust policy"):
-                policy = load_policy(self.system, options.path, options.insecure)
+            policy = load_policy(self.system, options.path, options.insecure)
             self._policies[options] = PolicyCheck(policy, options.require_signed)
         return self._policies[options]
 
