@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
 from wherry.protocol.messages import Event
+from wherry.streams.background import background
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     Tell = Callable[[Event], Awaitable[None]]
 
@@ -18,40 +19,30 @@ INTERVAL = 0.1
 
 
 class Reporter:
-    """Counts payload bytes (from any thread) and tells their sum as `progress` events while it is entered."""
+    """Counts payload bytes, from any thread."""
 
-    def __init__(self, tell: Tell | None, number: int) -> None:
-        self._tell = tell
-        self._number = number
-        self._bytes = 0
-        self._nursery_manager = trio.open_nursery()
-        self._nursery: trio.Nursery | None = None
+    def __init__(self) -> None:
+        self.bytes = 0
 
     def moved(self, count: int) -> None:
-        """The data plane moved `count` more bytes. An integer's addition: a lost update only misses one
-        event."""
-        self._bytes += count
+        """The data plane moved `count` more bytes; two threads at once may lose one of their updates."""
+        self.bytes += count
 
-    async def __aenter__(self) -> Reporter:
-        self._nursery = await self._nursery_manager.__aenter__()
-        if self._tell is not None:
-            self._nursery.start_soon(self._report, self._tell)
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
-        return await self._nursery_manager.__aexit__(kind, error, trace)
+@asynccontextmanager
+async def reporting(tell: Tell | None, number: int) -> AsyncIterator[Reporter]:
+    """A Reporter whose sum is told as `progress` events of request `number` while the block runs."""
+    reporter = Reporter()
+    async with background() as nursery:
+        if tell is not None:
+            nursery.start_soon(_report, reporter, tell, number)
+        yield reporter
 
-    async def _report(self, tell: Tell) -> None:
-        last = 0
-        while True:
-            await trio.sleep(INTERVAL)
-            if self._bytes != last:
-                last = self._bytes
-                await tell(Event("progress", self._number, bytes=last))
+
+async def _report(reporter: Reporter, tell: Tell, number: int) -> None:
+    told = 0
+    while True:
+        await trio.sleep(INTERVAL)
+        if reporter.bytes != told:
+            told = reporter.bytes
+            await tell(Event("progress", number, bytes=told))

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from wherry.copy.plan import PlanOptions, plan
-from wherry.copy.transfer import Tell, Transfer
 from wherry.errors import InvalidError, context
 from wherry.image.open import Image, PolicyTrust
-from wherry.interfaces import ImageDestination, ImageSource, Reference
 from wherry.model import name
-from wherry.model.manifest import ImageManifest, manifest_digest, parse_image
-from wherry.policy import Policy
-from wherry.protocol.messages import CopyOptions, Step
-from wherry.system import System
+from wherry.model.manifest import manifest_digest, parse_image
+from wherry.protocol.messages import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wherry.interfaces import Unverified
+    from wherry.copy.transfer import Tell, Transfer
+    from wherry.interfaces import ImageDestination, ImageSource, Reference, Unverified
     from wherry.model.digest import Digest
+    from wherry.policy import Policy
+    from wherry.protocol.messages import CopyOptions
+    from wherry.system import System
 
 
-class Copier(Struct, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Copier:
     """What every image of one copy needs."""
 
     system: System
@@ -72,7 +72,7 @@ class Copier(Struct, kw_only=True):
         with context("Source image rejected"):
             manifest = await trust.single(given)
         with context(f"initializing image from source {self.source_reference}"):
-            parsed: ImageManifest = parse_image(manifest.raw, manifest.media_type)
+            parsed = parse_image(manifest.raw, manifest.media_type)
         return Image(self.source, self.system, given, manifest, parsed)
 
     async def signatures(self, given: Unverified, step: str = "signatures") -> Sequence[bytes]:

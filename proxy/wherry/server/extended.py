@@ -116,14 +116,14 @@ class ExtendedFace:
 
     async def copy(self, request: messages.Copy, number: int) -> Answer:
         from wherry.copy import copy
-        from wherry.copy.progress import Reporter
+        from wherry.copy.progress import reporting
 
         async def tell(step: Step) -> None:
             await self._tell(messages.Event("step", number, step))
 
         with context("Error loading trust policy"):
             policy = self._state.policy(request.options.policy)
-        async with Reporter(self._tell if self._progress else None, number) as reporter:
+        async with reporting(self._tell if self._progress else None, number) as reporter:
             result = await copy(
                 request.source,
                 request.destination,
