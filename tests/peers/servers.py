@@ -61,11 +61,13 @@ def running_registry(
     tls: bool = False,
     login: tuple[str, str] | None = None,
     schema1: bool = False,
+    auth: dict[str, object] | None = None,
     program: str = "docker-registry",
 ) -> Iterator[Registry]:
     """Run a registry that keeps its files under `root` (made if missing) until the block ends.
 
-    `login` asks for Basic credentials (needs `htpasswd`); `schema1` accepts Docker schema 1 manifests.
+    `login` asks for Basic credentials (needs `htpasswd`); `schema1` accepts Docker schema 1 manifests; `auth`
+    is the section of that name of the registry's configuration, for other kinds of login.
     Raises RuntimeError with the registry's log when it does not start.
     """
     root.mkdir(parents=True, exist_ok=True)
@@ -84,6 +86,8 @@ def running_registry(
     if login is not None:
         _htpasswd(root / "htpasswd", *login)
         config["auth"] = {"htpasswd": {"realm": "tests", "path": str(root / "htpasswd")}}
+    if auth is not None:
+        config["auth"] = auth
     if schema1:
         config["compatibility"] = {"schema1": {"enabled": True}}
     settings, log = root / "registry.yml", root / "registry.log"

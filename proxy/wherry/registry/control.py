@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 from msgspec import structs
 
-from wherry.errors import LimitError, RegistryError
+from wherry.errors import RegistryError
 from wherry.model.goquote import quote
 from wherry.registry import origin
 from wherry.registry.engine import AsyncTransport, Authorization, Engine, Exchange, Reach
@@ -36,12 +36,7 @@ class Answer:
         encoding = self.exchange.header("Content-Encoding") or "identity"
         if encoding.lower() != "identity":
             raise RegistryError(f"the response is encoded as {quote(encoding)}, which was not asked for")
-        body = bytearray()
-        async for chunk in self.exchange.chunks():
-            body += chunk
-            if len(body) > limit:
-                raise LimitError(f"exceeded maximum allowed size of {limit} bytes")
-        return bytes(body)
+        return await self.exchange.read(limit)
 
 
 class Control:

@@ -104,6 +104,7 @@ class Exchange:
         self._key = key
         self._connection: Connection | None = connection
         self._lasting = lasting
+        self._pace = _Pace()
 
     def header(self, name: str) -> str | None:
         """The first header of that name, or None."""
@@ -118,21 +119,25 @@ class Exchange:
         wanted = name.lower().encode()
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == wanted]
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body for the event loop, which only small ones are for.
+    async def read(self, limit: int) -> bytes:
+        """The whole body, for the event loop, which only small ones are for.
 
-        Raises NetworkError, and StalledError after the idle limit or below 1 KiB/s in a minute.
+        Raises LimitError (`exceeded maximum allowed size of LIMIT bytes`), NetworkError, and StalledError
+        after the idle limit or below 1 KiB/s in a minute.
         """
+        body = bytearray()
+        while chunk := await self.receive():
+            body += chunk
+            if len(body) > limit:
+                raise LimitError(f"exceeded maximum allowed size of {limit} bytes")
+        return bytes(body)
+
+    async def receive(self) -> bytes:
+        """The next bytes of the body, b"" at its end; raises NetworkError and StalledError as `read`."""
         buffer = memoryview(bytearray(_READ))
-        window, moved_then, moved = trio.current_time(), 0, 0
-        while count := await self._read(buffer):
-            moved += count
-            now = trio.current_time()
-            if now - window >= RATE_WINDOW_S:
-                if moved - moved_then < RATE_MINIMUM * RATE_WINDOW_S:
-                    raise StalledError(f"reading {self.request.url.shown}: slower than 1 KiB/s")
-                window, moved_then = now, moved
-            yield bytes(buffer[:count])
+        count = await self._read(buffer)
+        self._pace.note(count, self.request.url)
+        return bytes(buffer[:count])
 
     async def _read(self, buffer: memoryview) -> int:
         while True:
@@ -152,6 +157,22 @@ class Exchange:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._engine.give_back(self._key, connection, keep=self._lasting and self.body.clean)
+
+
+class _Pace:
+    """Notes what arrives; refuses a server that sends less than the minimum rate (R-40)."""
+
+    def __init__(self) -> None:
+        self._window = trio.current_time()
+        self._count = 0
+
+    def note(self, count: int, url: Url) -> None:
+        self._count += count
+        now = trio.current_time()
+        if now - self._window >= RATE_WINDOW_S:
+            if count and self._count < RATE_MINIMUM * RATE_WINDOW_S:
+                raise StalledError(f"reading {url.shown}: slower than 1 KiB/s")
+            self._window, self._count = now, 0
 
 
 class _Key(NamedTuple):
@@ -370,7 +391,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
                 request.method,
                 target,
                 headers,
-                request.content,
+                await request.aread(),
                 request.extensions.get("authorization"),
                 request.extensions.get("reach") or Reach(),
             )
@@ -387,9 +408,13 @@ class _Body(httpx.AsyncByteStream):
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._exchange.chunks():
-            yield chunk
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if chunk := await self._exchange.receive():
+            return chunk
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         self._exchange.release()

@@ -71,17 +71,14 @@ class _Said(NamedTuple):
 
 async def read_error(exchange: Exchange) -> WherryError:
     """The error for an answer that is not what was asked for; reads up to 1 MiB of its body."""
-    body = bytearray()
+    body = b""
     try:
-        async for chunk in exchange.chunks():
-            body += chunk
-            if len(body) > BODY_LIMIT:
-                raise LimitError(f"exceeded maximum allowed size of {BODY_LIMIT} bytes")
+        body = await exchange.read(BODY_LIMIT)
     except (NetworkError, StalledError, RegistryError):
-        pass  # the status says more than a torn error text
+        body = b""  # the status says more than a torn error text
     except LimitError as error:
         return _error(exchange, _Said("", str(error)))
-    return _error(exchange, _said(exchange, bytes(body)))
+    return _error(exchange, _said(exchange, body))
 
 
 def _error(exchange: Exchange, said: _Said) -> WherryError:

@@ -1,0 +1,35 @@
+"""What the registry's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.fakes.registry import FakeRegistry
+from wherry.protocol.options import ImageAccess, PlatformChoice
+from wherry.streams.threads import DataThreads
+from wherry.system import System
+
+INSECURE = ImageAccess(tls_verify=False)
+
+
+@pytest.fixture
+def system() -> System:
+    return System(platform=PlatformChoice("linux", "amd64"), threads=DataThreads(), user_agent="tests/1")
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as running:
+        yield running
+
+
+@pytest.fixture
+def other() -> Iterator[FakeRegistry]:
+    """A second server: another port, hence another origin."""
+    with FakeRegistry() as running:
+        yield running
+
+
+MakeSystem = Callable[..., System]
