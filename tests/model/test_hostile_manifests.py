@@ -241,7 +241,7 @@ def test_r56_text_that_is_no_text(change: object, text: str) -> None:
 
 
 BAD_DIGESTS = {
-    "sha256:../../x": "invalid checksum digest format",
+    "sha256:../../x": "invalid checksum digest length",
     "sha256:../" + "a" * 61: "invalid checksum digest format",
     "": "invalid checksum digest format",
     "sha256:": "invalid checksum digest format",
