@@ -30,7 +30,7 @@ def run(call: Call) -> int:
         platform=platform_choice(given),
         policy=policy_options(given),
         refuse=refuse,
-        debug=given.on("debug"),
+        log=call.log.write,
     )
     system = build_system(
         call.cwd, call.environ, given.text("tmpdir") or "", given.text("user-agent-prefix") or ""

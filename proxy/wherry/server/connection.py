@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -157,7 +156,8 @@ class Connection:
 
     def _bug(self, request: Request, bug: Exception) -> InternalError:
         """The one place where an unforeseen exception ends: one request fails, the connection goes on."""
-        sys.stderr.write(f"wherry: bug in {request.method}:\n" + "".join(traceback.format_exception(bug)))
+        told = "".join(traceback.format_exception(bug))
+        self._settings.log("error", f"bug in wherry: {request.method}: {told}")
         return InternalError(f"internal error in {request.method}: {type(bug).__name__}")
 
     # Receiving and sending
@@ -254,8 +254,7 @@ class Connection:
                 self._sock.shutdown(socket.SHUT_RDWR)
 
     def _debug(self, text: str) -> None:
-        if self._settings.debug:
-            sys.stderr.write(f"level=debug msg={text!r}\n")
+        self._settings.log("debug", text)
 
 
 def _cut_short(scope: trio.CancelScope, request: Request) -> WherryError:
