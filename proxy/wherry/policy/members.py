@@ -165,7 +165,7 @@ def _last_group(group: list[int], rest: list[tuple[int, str]], position: int, en
         if index >= len(rest):
             raise _illegal(end)
         if rest[index][1] != "=":
-            raise _illegal(rest[index][0])
+            raise _illegal(rest[index][0] - 1)
     if len(rest) > padding:
         raise _illegal(rest[padding][0])
     return _join([*group, *[0] * padding])[: len(group) - 1]
