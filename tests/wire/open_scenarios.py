@@ -94,7 +94,7 @@ OPEN: dict[str, Scenario] = {
         *opens("oci-archive:one.tar:latest", "oci-archive:twotags.tar:second"),
         *opens_tail("oci-archive:notatar.tar", "", ".+"),
     ),
-    "odd_media_type": scenario(
+    "odd_media_type": scenario(  # hostile-cases R-51
         INIT, *opens("oci:oddtype", differs="hostile", ours=error("rejecting ambiguous manifest, .+"))
     ),
     "policy_reject": scenario(
