@@ -49,6 +49,15 @@ def test_normalisation(text: str, full: str, familiar: str) -> None:
     assert (str(parsed), parsed.familiar) == (full, familiar)
 
 
+def test_a_full_name_may_be_demanded() -> None:
+    # skopeo copy --sign-identity busybox …: "Could not parse --sign-identity: repository name must be canonical"
+    assert name.parse_named("docker.io/library/busybox:1") == name.parse_normalized("busybox:1")
+    with pytest.raises(InvalidError, match=r"^repository name must be canonical$"):
+        name.parse_named("busybox:1")
+    with pytest.raises(InvalidError, match=r"^invalid reference format: repository name must be lowercase$"):
+        name.parse_named("docker.io/library/Busybox")
+
+
 def test_the_default_tag_is_added_only_to_bare_names() -> None:
     assert str(name.tag_name_only(name.parse_normalized("a"))) == "docker.io/library/a:latest"
     assert str(name.tag_name_only(name.parse_normalized("a:x"))) == "docker.io/library/a:x"

@@ -148,6 +148,17 @@ def parse(text: str) -> Named:
     return Named(match["domain"] or "", match["path"], match["tag"] or "", digest)
 
 
+def parse_named(text: str) -> Named:
+    """A Named of a reference that must be full already (distribution's ParseNamed).
+
+    Raises InvalidError as `parse_normalized`, and `repository name must be canonical` for a short form.
+    """
+    named = parse_normalized(text)
+    if str(named) != text:
+        raise InvalidError("repository name must be canonical")
+    return named
+
+
 def _split_domain(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
