@@ -7,6 +7,7 @@ by its nature is said in its `Subject`, never skipped in a test.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from contextlib import contextmanager
@@ -79,6 +80,11 @@ class Subject:
         return {} if self.place is None else tree(self.place)
 
 
+def exactly(text: str) -> str:
+    """A pattern for pytest's `match` that only the whole text fits."""
+    return rf"\A{re.escape(text)}\Z"
+
+
 def tree(place: Path) -> dict[str, bytes]:
     """All files of a directory, or a file alone, with their contents."""
     if place.is_file():
@@ -120,6 +126,29 @@ async def store(subject: Subject, wanted: Image) -> None:
     async with subject.destination() as destination:
         await write(destination, wanted)
         await destination.commit()
+
+
+async def _store_until_cut_off(subject: Subject, wanted: Image) -> None:
+    async with subject.destination() as destination:
+        await write(destination, wanted)
+        raise NetworkError("cut off here")
+
+
+async def copy_image(system: System, source_name: str, target_name: str, *shared: str) -> bytes:
+    """Copy one image (no index) as it is; its manifest. `shared`: a directory of blobs for the target."""
+    access = ImageAccess(shared_blob_dir=shared[0] if shared else None)
+    source_of, target = parse(source_name, system), parse(target_name, system)
+    async with source_of.source(system, ImageAccess()) as source, target.destination(system, access) as into:
+        given = await source.manifest()
+        manifest = json.loads(given.raw)
+        for item in (manifest["config"], *manifest["layers"]):
+            wanted = Descriptor(item["mediaType"], digest.parse(item["digest"]), item["size"])
+            if await into.reuse_blob(wanted, HINTS) is None:
+                async with source.blob(wanted) as blob:
+                    await into.put_blob(blob, wanted)
+        await into.put_manifest(given.raw, manifest["mediaType"])
+        await into.commit()
+    return given.raw
 
 
 async def blob_bytes(subject: Subject, source: ImageSource, descriptor: Descriptor) -> bytes:
@@ -241,9 +270,7 @@ class Contract:
         await store(subject, ONE)
         before = subject.tree()
         with pytest.raises(NetworkError, match="cut off here"):
-            async with subject.destination() as destination:
-                await write(destination, TWO)
-                raise NetworkError("cut off here")
+            await _store_until_cut_off(subject, TWO)
         assert_nothing_lost(subject, before)
         await assert_holds(subject, ONE)
 
@@ -270,7 +297,7 @@ class Contract:
         (descriptor, data), *_ = ONE.blobs
         wrong = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size + change)
         async with subject.destination() as destination:
-            with pytest.raises(CorruptError, match="longer than|Size mismatch when copying"):
+            with pytest.raises(CorruptError, match=r"longer than|Size mismatch when copying"):
                 await destination.put_blob(BytesBlob(data), wrong)
             assert await destination.reuse_blob(descriptor, HINTS) is None
             assert await destination.put_blob(BytesBlob(data), descriptor) == descriptor

@@ -115,8 +115,7 @@ class DirReference(Struct, frozen=True):
         with ExitStack() as stack:
             with context(f"reading version file {quote(paths.joined(self.path, VERSION))}"):
                 folder = stack.enter_context(opened_if_there(path, self.path, for_entry=VERSION))
-            await in_thread(lambda: _check_source_version(folder, self.resolved))
-            yield DirSource(folder)
+            yield await in_thread(lambda: _open_source(folder, self.resolved))
 
     def destination(
         self, system: System, access: ImageAccess
@@ -144,12 +143,41 @@ def _check_source_version(folder: Folder | AbsentFolder, resolved: str) -> None:
     check_version(raw, version, resolved)
 
 
-class DirSource:
-    """An ImageSource. The manifest is read once; the folder is the caller's, who keeps it open."""
+def _open_source(folder: Folder | AbsentFolder, resolved: str) -> DirSource:
+    """Read the manifest and its signatures now, so that they stay what they are.
 
-    def __init__(self, folder: Folder | AbsentFolder) -> None:
+    Where there is no manifest, that is said when it is asked for, as skopeo does.
+    """
+    _check_source_version(folder, resolved)
+    try:
+        top = folder.read(MANIFEST, MANIFEST_LIMIT)
+    except FileMissingError:
+        return DirSource(folder, None, ())
+    return DirSource(folder, top, _read_signatures(folder, None))
+
+
+def _read_signatures(folder: Folder | AbsentFolder, instance: Digest | None) -> Sequence[bytes]:
+    found: list[bytes] = []
+    while True:
+        name = signature_name(len(found) + 1, instance)
+        try:
+            found.append(folder.read(name, SIGNATURE_LIMIT))
+        except FileMissingError:
+            return found
+        if sum(map(len, found)) > SIGNATURES_TOTAL:
+            raise LimitError(f"{folder.shown(name)}: there are too many signatures")
+
+
+class DirSource:
+    """An ImageSource. The folder is the caller's, who keeps it open; see `open_source`.
+
+    A blob may be gone when it is asked for: another writer replaced the image meanwhile.
+    """
+
+    def __init__(self, folder: Folder | AbsentFolder, top: bytes | None, signatures: Sequence[bytes]) -> None:
         self._folder = folder
-        self._top: bytes | None = None
+        self._top = top
+        self._signatures = signatures
 
     async def manifest(self, instance: Digest | None = None) -> Unverified:
         if instance is None:
@@ -163,15 +191,9 @@ class DirSource:
 
     async def signatures(self, instance: Digest | None = None) -> Sequence[bytes]:
         """The contents of the signature files, in their order, up to the first number that is missing."""
-        found: list[bytes] = []
-        while True:
-            name = signature_name(len(found) + 1, instance)
-            try:
-                found.append(await self._read(name, SIGNATURE_LIMIT))
-            except FileMissingError:
-                return found
-            if sum(map(len, found)) > SIGNATURES_TOTAL or len(found) > 1000:
-                raise LimitError(f"{self._folder.shown(name)}: there are too many signatures")
+        if instance is None and self._top is not None:
+            return self._signatures
+        return await in_thread(lambda: _read_signatures(self._folder, instance))
 
     @asynccontextmanager
     async def blob(self, wanted: Descriptor) -> AsyncIterator[Blob]:
