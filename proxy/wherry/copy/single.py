@@ -43,10 +43,10 @@ class Copier:
         `instance`: the digest by which an index that is copied whole names it.
         """
         image = await self._open(given)
-        signatures = await self.signatures(given)
-        fixed = self.fixed(signatures)
         if instance is None:
             self.check_pinned(given.raw)
+        signatures = await self.signatures(given)
+        fixed = self.fixed(signatures)
         chosen = plan(
             image.parsed,
             self.destination.accepts,

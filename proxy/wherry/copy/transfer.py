@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 from msgspec import Struct
 
-from wherry.errors import WherryError, context
+from wherry.errors import CorruptError, WherryError, context
 from wherry.model import digest as digests
 from wherry.model import mediatype
 from wherry.model.descriptor import Descriptor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from wherry.copy.plan import CopyPlan
     from wherry.image.open import Image
-    from wherry.interfaces import ImageDestination, ImageSource, Progress, ReuseHints
+    from wherry.interfaces import Blob, ImageDestination, ImageSource, Progress, ReuseHints
 
     Tell = Callable[[Step], Awaitable[None]]
 
@@ -31,6 +31,30 @@ class Tally(Struct):
     copied: int = 0
     reused: int = 0
     bytes: int = 0
+
+
+GRACE = 1.0  # seconds
+
+
+class _Running:
+    """The layers of one image in progress, and which of them failed."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self.failures: dict[int, WherryError] = {}
+
+    def scope(self, position: int) -> trio.CancelScope:
+        scope = self._scopes[position] = trio.CancelScope()
+        return scope
+
+    def failed(self, position: int, error: WherryError) -> None:
+        """Stop the others: later layers now, earlier ones soon, so that the same error is told every time."""
+        self.failures[position] = error
+        for other, scope in self._scopes.items():
+            if other > position:
+                scope.cancel()
+            else:
+                scope.deadline = min(scope.deadline, trio.current_time() + GRACE)
 
 
 class Transfer:
@@ -54,35 +78,37 @@ class Transfer:
         self.tally = Tally()
 
     async def layers(self, plan: CopyPlan) -> None:
-        """Copy the plan's layers. A layer that occurs twice is copied once and told of twice, as skopeo
-        does."""
+        """Copy the plan's layers. A layer that occurs twice is copied once and told of twice, as skopeo does.
+
+        Raises the error of the first layer, in the manifest's order, of those that failed.
+        """
         started: set[str] = set()
-        failures: list[WherryError] = []
+        running = _Running()
         async with trio.open_nursery() as nursery:
-            for item in plan.layers:
+            for position, item in enumerate(plan.layers):
                 if item.skip:
                     continue
                 # Taken here, so that layers start, and are told of, in the manifest's order.
                 token = object()
                 await self._slots.acquire_on_behalf_of(token)
+                if running.failures:
+                    self._slots.release_on_behalf_of(token)
+                    break
                 await self._tell(Step("blob", item.blob.digest, total=item.blob.size))
                 if item.blob.digest in started:
                     self._slots.release_on_behalf_of(token)
                     continue
                 started.add(item.blob.digest)
-                nursery.start_soon(self._layer, item.blob, token, failures, nursery.cancel_scope)
-        if failures:
-            raise failures[0]
+                nursery.start_soon(self._layer, item.blob, token, position, running)
+        if running.failures:
+            raise running.failures[min(running.failures)]
 
-    async def _layer(
-        self, layer: Descriptor, token: object, failures: list[WherryError], others: trio.CancelScope
-    ) -> None:
-        """One layer; the first failure stops the others."""
+    async def _layer(self, layer: Descriptor, token: object, position: int, running: _Running) -> None:
         try:
-            await self._blob(layer)
+            with running.scope(position):
+                await self._blob(layer)
         except WherryError as error:
-            failures.append(error)
-            others.cancel()
+            running.failed(position, error)
         finally:
             self._slots.release_on_behalf_of(token)
 
@@ -96,9 +122,16 @@ class Transfer:
             with context(f"reading blob {wanted.digest}"):
                 blob = await stack.enter_async_context(self._source.blob(wanted))
             with context("writing blob"):
-                stored = await self._destination.put_blob(blob, wanted, self._progress)
+                stored = await self._put(blob, wanted)
         self.tally.copied += 1
         self.tally.bytes += stored.size
+
+    async def _put(self, blob: Blob, wanted: Descriptor) -> Descriptor:
+        try:
+            return await self._destination.put_blob(blob, wanted, self._progress)
+        except CorruptError as error:
+            error.args = (f"happened during read: {error}",)
+            raise
 
     async def config(self, image: Image, plan: CopyPlan) -> None:
         """Copy the configuration: the image's own bytes, or those that the conversion made."""

@@ -184,7 +184,7 @@ async def open_image(source: ImageSource, system: System, wanted: PlatformChoice
     Raises what the source raises, PolicyError, and InvalidError where an index has no fitting instance.
     """
     top = await source.manifest()
-    if not mediatype.is_index(top.media_type or mediatype.guess(top.raw)):
+    if not mediatype.is_index(mediatype.normalize(top.media_type, top.raw)):
         manifest = await trust.single(top)
     else:
         chosen = choose(parse_index(top.raw, top.media_type), wanted, system.platform)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherry import transports
-from wherry.errors import InvalidError
+from wherry.errors import InvalidError, context
 from wherry.interfaces import ListsTags
 from wherry.model import name
 from wherry.model.goquote import quote
@@ -34,7 +34,9 @@ async def list_tags(text: str, system: System, access: ImageAccess) -> TagsResul
     if not isinstance(reference, ListsTags):
         raise InvalidError(f"the transport {transport} can't list tags")
     repository = name.parse_normalized(reference.docker_reference()).name
-    return TagsResult(repository, tuple(await reference.repository_tags(system, access)))
+    with context("Error listing repository tags"):
+        tags = await reference.repository_tags(system, access)
+    return TagsResult(repository, tuple(tags))
 
 
 _LISTED = ("docker", "docker-archive")
