@@ -50,7 +50,7 @@ def test_normalisation(text: str, full: str, familiar: str) -> None:
 
 
 def test_a_full_name_may_be_demanded() -> None:
-    # skopeo copy --sign-identity busybox …: "Could not parse --sign-identity: repository name must be canonical"
+    # skopeo copy --sign-identity busybox …: "Could not parse --sign-identity: " and this text
     assert name.parse_named("docker.io/library/busybox:1") == name.parse_normalized("busybox:1")
     with pytest.raises(InvalidError, match=r"^repository name must be canonical$"):
         name.parse_named("busybox:1")
