@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,13 @@ def make_system(root: Path, *, threads: int = 32, idle: float = 60.0) -> System:
         threads=DataThreads(threads),
         idle_timeout=idle,
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that no event tells of: a thread's or the kernel's state."""
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await trio.sleep(0.01)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ async def test_s01_shutdown_takes_any_list(packet: bytes, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_s01_counts_are_checked_after_initialize(method: str, tmp_path: Path) -> None:
-    """The nearest valid input of S-01: without Initialize the answer is about that, whatever the arguments."""
+    """The nearest valid input of S-01: without Initialize the answer is about that, whatever they are."""
     if method in ("Initialize", "FinishPipe", "Shutdown"):
         return
     async with serving(make_system(tmp_path)) as peer:
