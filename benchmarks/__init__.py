@@ -1,0 +1,1 @@
+"""wherry measured against skopeo: see README.md."""
