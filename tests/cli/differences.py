@@ -96,6 +96,22 @@ OURS: dict[str, tuple[str, Ours]] = {
             + fatal(r".*\\\"oci:\{X\}/nolayoutfile\\\": more than one image in oci, choose an image"),
         ),
     ),
+    "copy-faults/oddtype-to-*": (
+        "R-50: another type in the index than in the manifest",
+        Ours(1, fatal("initializing image from source .*rejecting ambiguous manifest, .+")),
+    ),
+    "copy-faults/longlayer-to-dir": (
+        "R-06: a blob that is longer than it should be is not read to its end",
+        Ours(
+            1,
+            fatal("writing blob: happened during read: the content is longer than 10263 bytes"),
+            r"Getting image source signatures\nCopying blob [^\n]*\n",
+        ),
+    ),
+    "copy-existing/archive-is-a-directory": (
+        "D-15: told before anything is copied",
+        Ours(1, fatal(r"initializing destination oci-archive:d:: creating tar file .+: is a directory")),
+    ),
     "copy-pairs/sha512-to-oci": ("skopeo cannot store sha512 blobs in a layout", Ours(0, "", _SHA512)),
 } | {
     f"copy-pairs/{name}": ("a conversion of a later issue", _not_yet())

@@ -79,7 +79,7 @@ async def _copy_opened(
 ) -> tuple[bytes, str]:
     with context(f"determining manifest MIME type for {reference}"):
         given = await source.manifest()
-        media_type = given.media_type or mediatype.guess(given.raw)
+        media_type = mediatype.normalize(given.media_type, given.raw)
     if not mediatype.is_index(media_type):
         return await copier.image(given)
     with context(f"parsing primary manifest as list for {reference}"):

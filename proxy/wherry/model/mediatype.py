@@ -162,16 +162,20 @@ def _guess_version2(value: dict[str, object]) -> str:
 def normalize(media_type: str, raw: bytes) -> str:
     """The type to parse a manifest with, of what its carrier said (a Content-Type, or "") and its bytes.
 
-    A manifest type is taken as it is said, without parameters. Anything else (`text/html`, `text/plain`,
-    nothing) leaves it to the bytes: skopeo takes such an answer for schema 1 and fails with a text about an
-    unsupported schema version (R-51). Raises CorruptError where the bytes do not tell either.
+    A manifest type is taken as it is said, without parameters. What says nothing of manifests (`text/html`,
+    `text/plain`, nothing) leaves it to the bytes: skopeo takes such an answer for schema 1 and fails with a
+    text about an unsupported schema version (R-51). Raises CorruptError where the bytes do not tell either,
+    and where some other type was said than the bytes have (R-50).
     """
     said = media_type.partition(";")[0].strip().lower()
     if said in MANIFESTS:
         return said
     found = guess(raw)
+    uninformative = said in _UNINFORMATIVE or said.startswith("text/")
+    if found in MANIFESTS and not uninformative:
+        raise CorruptError(f"rejecting ambiguous manifest, it is of type {found} but was sent as {quote(said)}")
     if found in MANIFESTS:
         return found
-    if said in _UNINFORMATIVE:
+    if uninformative:
         raise CorruptError("manifest has no recognizable media type")
     raise CorruptError(f"manifest has no recognizable media type, and it was sent as {quote(media_type)}")
