@@ -287,7 +287,7 @@ async def test_s25_a_half_close_without_transfers_ends_the_process(images: Path,
 
 
 async def test_s26_a_reply_that_can_t_be_sent_keeps_no_descriptor(large: Stored, tmp_path: Path) -> None:
-    """SHUT_RD on the client's side: sending fails, with descriptors attached. The leak check sees the rest."""
+    """SHUT_RD on the client's side: sending fails, with descriptors attached."""
     async with serving(make_system(tmp_path)) as peer:
         await peer.open(f"oci:{large.path}")
         before = Held.now(tmp_path / ".scratch").descriptors
