@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wherry.errors import context
+from wherry.errors import InvalidError, context
 from wherry.image.open import Image, Unchecked, open_image
 from wherry.interfaces import ListsTags
 from wherry.model import digest, imageconfig, mediatype, name
+from wherry.model.goquote import quote
 from wherry.model.manifest import ImageManifest, manifest_digest
 from wherry.protocol.messages import InspectedLayer, InspectOptions, InspectResult
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from wherry.interfaces import ImageSource, Reference
     from wherry.system import System
+
+
+_CHOOSING = "choosing image instance"
 
 
 async def inspect(reference: Reference, system: System, options: InspectOptions, shown: str) -> bytes:
@@ -38,7 +42,7 @@ async def _view(reference: Reference, source: ImageSource, system: System, optio
     if options.view == "manifest":
         return given.raw
     with context("Error parsing manifest for image"):
-        image = await open_image(source, system, options.platform, Unchecked())
+        image = await open_image(source, system, options.platform, Unchecked(), _CHOOSING)
     if options.view == "raw-config":
         with context("Error reading configuration blob"):
             return await image.config()
@@ -59,7 +63,7 @@ async def _summary(
     return InspectResult(
         name=_repository(reference.docker_reference()),
         tag=parsed.schema1.tag if parsed.schema1 is not None else "",
-        digest=manifest_digest(image.top.raw, options.digest_algorithm or _algorithm(parsed)),
+        digest=manifest_digest(image.top.raw, _algorithm(parsed, options.digest_algorithm)),
         repo_tags=tuple(tags),
         created=seen.created,
         docker_version=seen.docker_version,
@@ -89,7 +93,13 @@ def _repository(text: str) -> str:
     return name.parse_normalized(text).name if text else ""
 
 
-def _algorithm(parsed: ImageManifest) -> str:
+def _algorithm(parsed: ImageManifest, wanted: str) -> str:
+    if wanted and wanted not in digest.HEX_LENGTH:
+        raise InvalidError(
+            f"Error computing manifest digest: digest algorithm {quote(wanted)} is not available"
+        )
+    if wanted:
+        return wanted
     return digest.algorithm(parsed.config.digest) if parsed.config is not None else "sha256"
 
 

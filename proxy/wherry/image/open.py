@@ -6,9 +6,10 @@ for an index, about the chosen instance; one of the two must pass. A plain manif
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-from wherry.errors import CorruptError, InvalidError
+from wherry.errors import CorruptError, InvalidError, context
 from wherry.interfaces import Manifest
 from wherry.model import digest, imageconfig, mediatype
 from wherry.model.manifest import (
@@ -178,8 +179,12 @@ class Image:
         return made if digest.of(made) == wanted else None
 
 
-async def open_image(source: ImageSource, system: System, wanted: PlatformChoice, trust: Trust) -> Image:
+async def open_image(
+    source: ImageSource, system: System, wanted: PlatformChoice, trust: Trust, choosing: str = ""
+) -> Image:
     """Open the image of a source for a platform, if `trust` lets it pass.
+
+    `choosing`: put before the text where an index has no instance for the platform.
 
     Raises what the source raises, PolicyError, and InvalidError where an index has no fitting instance.
     """
@@ -187,7 +192,9 @@ async def open_image(source: ImageSource, system: System, wanted: PlatformChoice
     if not mediatype.is_index(mediatype.normalize(top.media_type, top.raw)):
         manifest = await trust.single(top)
     else:
-        chosen = choose(parse_index(top.raw, top.media_type), wanted, system.platform)
+        index = parse_index(top.raw, top.media_type)
+        with context(choosing) if choosing else nullcontext():
+            chosen = choose(index, wanted, system.platform)
         manifest = await trust.either(top, await source.manifest(chosen))
     parsed = parse(manifest.raw, manifest.media_type)
     if isinstance(parsed, Index):

@@ -24,6 +24,8 @@ async def list_tags(text: str, system: System, access: ImageAccess) -> TagsResul
     transport, colon, _ = text.partition(":")
     if not colon:
         raise InvalidError(f"Invalid {quote(text)}: does not specify a transport")
+    if transport not in transports.KNOWN_NAMES:
+        raise InvalidError(f"Invalid {quote(text)}: does not specify a transport")
     if transport not in _LISTED:
         raise InvalidError(
             f"Unsupported transport '{transport}' for tag listing. Only supported: docker, docker-archive"
@@ -43,6 +45,8 @@ _LISTED = ("docker", "docker-archive")
 
 
 def _check_repository(text: str) -> None:
-    named = name.parse_normalized(text.removeprefix("docker:").removeprefix("//"))
+    if not text.startswith("docker://"):
+        raise InvalidError(f"docker: image reference {text} does not start with docker://")
+    named = name.parse_normalized(text.removeprefix("docker://"))
     if not named.is_name_only:
         raise InvalidError("No tag or digest allowed in reference")

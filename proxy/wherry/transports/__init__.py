@@ -33,6 +33,9 @@ _REMOVED: Final = ("ostree",)
 TRANSPORT_NAMES: Final = tuple(sorted(_BUILT_IN))
 """The transports that are built in."""
 
+KNOWN_NAMES: Final = frozenset((*_BUILT_IN, *_NOT_YET, *_REMOVED))
+"""The names that skopeo's users know, whether built here or not."""
+
 
 def parse(text: str, system: System) -> Reference:
     """The reference that `transport:rest` names; `rest` is the transport's own syntax.
