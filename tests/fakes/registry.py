@@ -25,16 +25,19 @@ _REASONS: Final = {200: "OK", 201: "Created", 202: "Accepted", 307: "Temporary R
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `length`: the Content-Length to claim, where it is not the body's; `end`: what becomes of
-    the connection afterwards ("hang": nothing, until the server stops); `raw`: sent instead of all else;
-    `early`: answer before the request's body is read."""
+    """One answer.
+
+    `length`: the Content-Length to claim, where it is not the body's; `end`: what becomes of the connection
+    afterwards ("cut": closed without TLS's goodbye; "hang": nothing, until the server stops); `raw`: sent
+    instead of all else; `early`: answer before the request's body is read.
+    """
 
     status: int = 200
     headers: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     length: int | None = None
     framing: Literal["length", "chunked", "close"] = "length"
-    end: Literal["keep", "close", "reset", "hang"] = "keep"
+    end: Literal["keep", "close", "cut", "reset", "hang"] = "keep"
     raw: bytes | None = None
     early: bool = False
     reason: str | None = None
@@ -220,6 +223,8 @@ class FakeRegistry:
             self._stopping.wait()
         elif reply.end == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif reply.end == "close" and isinstance(sock, ssl.SSLSocket):
+            sock.unwrap()
         return reply.end == "keep" and reply.framing != "close"
 
     def _answer(self, seen: Seen) -> Answer:

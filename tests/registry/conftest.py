@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.fakes.registry import FakeRegistry
-from wherry.protocol.options import ImageAccess, PlatformChoice
+from wherry.protocol.options import PlatformChoice
 from wherry.streams.threads import DataThreads
 from wherry.system import System
-
-INSECURE = ImageAccess(tls_verify=False)
 
 
 @pytest.fixture
@@ -30,6 +28,3 @@ def other() -> Iterator[FakeRegistry]:
     """A second server: another port, hence another origin."""
     with FakeRegistry() as running:
         yield running
-
-
-MakeSystem = Callable[..., System]

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.fakes.registry import MANIFEST_TYPE, FakeRegistry, Reply, Seen, error
 from tests.fakes.token_server import running_token_server
 from tests.peers.require import require_peer
 from tests.peers.servers import Registry, running_registry
+from tests.transports.contract import ONE, Contract, Subject, blob_bytes, make_system, store
 from wherry.errors import (
     AuthError,
     CorruptError,
@@ -419,6 +421,20 @@ async def test_connections_and_tokens_are_shared_where_the_owner_says_so(
             pass
         assert fake.connections > before  # another user, another connection
     assert len(fake.asked("GET", "/v2/")) == 2
+
+
+class TestContract(Contract):
+    @pytest.fixture
+    def subject(self, real: Registry, tmp_path: Path) -> Subject:
+        repository = f"contract/{uuid.uuid4().hex}"
+        return Subject(make_system(tmp_path), real.docker(f"{repository}:tag"), access=access_to(real))
+
+    async def test_contract_missing_blob(self, subject: Subject) -> None:
+        """Its text is skopeo's, which does not name the blob."""
+        await store(subject, ONE)
+        async with subject.source() as source:
+            with pytest.raises(NotFoundError, match=r"^fetching blob: blob unknown to registry$"):
+                await blob_bytes(subject, source, described(b"missing"))
 
 
 # --- what skopeo says ---------------------------------------------------------------------------------

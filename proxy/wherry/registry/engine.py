@@ -324,7 +324,7 @@ async def _read_head(machine: h11.Connection, connection: Connection) -> h11.Res
             return event
         if isinstance(event, h11.InformationalResponse):
             interim += 1
-            if event.status_code == 101 or interim > _INTERIM_LIMIT:
+            if interim > _INTERIM_LIMIT:
                 raise RegistryError(f"unexpected interim response with status {event.status_code}")
         elif event is not h11.NEED_DATA:
             raise NetworkError("EOF")

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from wherry.errors import InternalError, NotYetError, RegistryError
+from wherry.errors import CorruptError, InternalError, NotYetError, RegistryError
 from wherry.interfaces import Accepts, no_progress
 from wherry.model import digest as digests
 from wherry.model import mediatype
-from wherry.model.goquote import quote
 from wherry.model.manifest import manifest_digest, matches_digest
 from wherry.registry import blobs, manifests, uploads
 from wherry.registry.client import scope, sharing
@@ -111,10 +110,7 @@ class DockerDestination:
             self._top = (raw, media_type)
             return
         if not matches_digest(raw, instance):
-            raise InternalError(
-                f"Attempted to PutManifest using an explicitly specified digest ({quote(instance)}) "
-                f"that didn't match the manifest's digest ({quote(manifest_digest(raw))})"
-            )
+            raise CorruptError(f"Manifest does not match provided manifest digest {instance}")
         self._instances[instance] = (raw, media_type)
 
     async def put_signatures(self, signatures: Sequence[bytes], instance: Digest | None = None) -> None:
