@@ -221,10 +221,11 @@ def test_files_are_readable_for_all(world: System) -> None:
     assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
 
 
-async def test_docker_manifests_are_refused(subject: Subject) -> None:
+async def test_docker_manifests_are_stored_and_others_refused(subject: Subject) -> None:
     async with subject.destination() as destination:
-        with pytest.raises(InvalidError, match=r"does not hold manifests of type application/vnd\.docker"):
-            await destination.put_manifest(b"{}", build.S2_MANIFEST)
+        await destination.put_manifest(b"{}", build.S2_MANIFEST)
+        with pytest.raises(InvalidError, match=r"does not hold manifests of type text/plain"):
+            await destination.put_manifest(b"{}", "text/plain")
 
 
 # --- hostile layouts --------------------------------------------------------------------------------
