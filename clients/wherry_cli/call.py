@@ -40,6 +40,14 @@ class Call(NamedTuple):
         """Write a result to standard output."""
         write_all(self.fds[1], data if isinstance(data, bytes) else data.encode(errors="surrogateescape"))
 
+    def write_usage(self) -> None:
+        """Write the command's help text to standard error."""
+        from wherry_cli.commands import BY_NAME
+        from wherry_cli.helptext import command_help
+
+        text = command_help(self.program, BY_NAME[self.line.command])
+        write_all(self.fds[2], f"{text}\n".encode())
+
     def refuse_unbuilt(self, without_effect: Iterable[str] = ()) -> None:
         """Raise NotYetError for the first given flag whose effect is not built.
 

@@ -118,13 +118,12 @@ FLAGS: tuple[Flag, ...] = (
         plain=_IMAGE,
         sided=_COPY,
         shown="HOST",
-        not_yet=5,
     ),
     Flag(
         "shared-blob-dir", "string", "blobs of oci: images are in DIR", plain=_IMAGE, sided=_COPY, shown="DIR"
     ),
     Flag("tls-verify", "bool", "old form of the two sides' own flags", plain=_COPIES, hidden=True),
-    Flag("retry-times", "int", "how often to try again", plain=_RETRIES, not_yet=4),
+    Flag("retry-times", "int", "how often to try again after an error that may pass", plain=_RETRIES),
     Flag("retry-delay", "duration", "wait this long between tries", plain=_RETRIES),
     # inspect
     Flag("config", "bool", "show the configuration", plain=_INSPECT),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import trio
 
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_DELAY = 60.0  # seconds; the reference doubles without an end
-_KILLED_BY_SIGTERM = 143
+
+
+class TerminatedError(OperationCancelledError):
+    """SIGTERM came."""
+
+    exit_status: ClassVar[int] = 143
 
 
 def ask(call: Call, question: Question[T]) -> T:
@@ -64,9 +69,7 @@ async def _ask(call: Call, question: Question[T]) -> T:
             failures.append(error)  # raised below: the nursery would wrap it in a group
         nursery.cancel_scope.cancel()
     if ended:
-        error = OperationCancelledError("terminated")
-        error.__dict__["exit_status"] = _KILLED_BY_SIGTERM
-        raise error
+        raise TerminatedError("terminated")
     if failures:
         raise failures[0]
     return answers[0]
