@@ -108,6 +108,14 @@ OURS: dict[str, tuple[str, Ours]] = {
             r"Getting image source signatures\nCopying blob [^\n]*\n",
         ),
     ),
+    "copy-existing/dir-extra-file": (
+        "D-13: a file that is none of a dir: image's stays",
+        Ours(
+            0,
+            "",
+            r"Getting image source signatures\n(Copying [^\n]*\n)*Writing manifest to image destination\n",
+        ),
+    ),
     "copy-existing/archive-is-a-directory": (
         "D-15: told before anything is copied",
         Ours(1, fatal(r"initializing destination oci-archive:d:: creating tar file .+: is a directory")),

@@ -23,7 +23,7 @@ from wherry.errors import (
     file_error,
 )
 from wherry.interfaces import Accepts, Progress, no_progress
-from wherry.model import digest
+from wherry.model import digest, mediatype
 from wherry.model.strictjson import MANIFEST_LIMIT
 from wherry.transports import paths
 from wherry.transports.blobfiles import find_verified, receive
@@ -59,7 +59,8 @@ ACCEPTS: Final = Accepts(
 
 def check_manifest(raw: bytes, media_type: str, instance: Digest | None) -> Digest:
     """The digest of a manifest that a layout takes; raises InvalidError, LimitError, CorruptError."""
-    if media_type not in layout.MANIFEST_TYPES:
+    # Docker's types too: a copy that may not change the manifest stores it as it is (skopeo-reference C4, K5).
+    if media_type not in mediatype.MANIFESTS:
         raise InvalidError(f"An OCI layout does not hold manifests of type {media_type}")
     if len(raw) > MANIFEST_LIMIT:
         raise LimitError(f"manifest: exceeded maximum allowed size of {MANIFEST_LIMIT} bytes")
