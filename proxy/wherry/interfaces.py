@@ -85,9 +85,9 @@ class Blob(Protocol):
 
 
 class Unverified(Struct, frozen=True):
-    """A manifest as a source gave it: nothing about it was checked except that it matches a digest asked for.
+    """A manifest as a source gave it: nothing was checked except that it matches a digest asked for.
 
-    `media_type` is what the transport said ("" where it says nothing); `instance` the digest asked for, if any.
+    `media_type` is what the transport said ("" where it says nothing); `instance` the digest asked for.
     """
 
     raw: bytes

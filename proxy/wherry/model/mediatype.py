@@ -173,7 +173,9 @@ def normalize(media_type: str, raw: bytes) -> str:
     found = guess(raw)
     uninformative = said in _UNINFORMATIVE or said.startswith("text/")
     if found in MANIFESTS and not uninformative:
-        raise CorruptError(f"rejecting ambiguous manifest, it is of type {found} but was sent as {quote(said)}")
+        raise CorruptError(
+            f"rejecting ambiguous manifest, it is of type {found} but was sent as {quote(said)}"
+        )
     if found in MANIFESTS:
         return found
     if uninformative:

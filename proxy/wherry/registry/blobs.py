@@ -91,13 +91,15 @@ async def exists(
         exchange = answer.exchange
         if exchange.status == 404:
             return None
-        with context(where):
-            if exchange.status != 200:
+        if exchange.status != 200:
+            with context(where):
                 raise await read_error(exchange)
-            length = exchange.header("Content-Length")
-            if length is None or not re.fullmatch(r"[0-9]{1,18}", length):
-                raise RegistryError(f'Missing "Content-Length" header in response for blob {digest}')
-            return int(length)
+        length = exchange.header("Content-Length")
+        if length is None or not re.fullmatch(r"[0-9]{1,18}", length):
+            raise RegistryError(
+                f'determining size of blob {digest} in {name.name}: Missing "Content-Length" header in response'
+            )
+        return int(length)
 
 
 def _check_encoding(exchange: Exchange) -> None:

@@ -23,6 +23,7 @@ from wherry.registry.dial import Limits
 from wherry.registry.engine import Authorization, Engine, Exchange, Reach, Request, Send
 from wherry.registry.errors import read_error
 from wherry.registry.origin import Url
+from wherry.registry.shared import SharedRegistries
 from wherry.registry.tls import TlsSettings
 from wherry.registry.token import VISIBLE, Tokens, TokenServer, basic, token_server
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
 
+CLIENT_LIMIT: Final = 256
 DOCKER_HUB: Final = "docker.io"
 _NETWORK_HOST: Final = {DOCKER_HUB: "registry-1.docker.io"}
 
@@ -68,7 +70,8 @@ class RegistryClient:
         self._insecure = access.tls_verify is False
         self._credentials = None if access.anonymous else access.credentials
         self._registry_token = access.registry_token
-        reach = Reach(TlsSettings(not self._insecure, access.cert_dir or ""), _partition(access))
+        cert_dir = system.path(access.cert_dir) if access.cert_dir else ""
+        reach = Reach(TlsSettings(not self._insecure, cert_dir), _partition(access))
         self._control = Control(
             engine,
             reach,
@@ -274,18 +277,24 @@ class Registries:
         if access.authfile is not None:
             raise NotYetError("--authfile is not yet built: name the user with --creds or --username")
         key = (registry, access)
-        if key not in self._clients:
-            self._clients[key] = RegistryClient(registry, access, self._system, self._engine)
-        return self._clients[key]
+        if (known := self._clients.pop(key, None)) is None:
+            known = RegistryClient(registry, access, self._system, self._engine)
+        self._clients[key] = known
+        if len(self._clients) > CLIENT_LIMIT:
+            del self._clients[next(iter(self._clients))]  # the one asked for longest ago
+        return known
 
 
 @asynccontextmanager
 async def sharing(system: System) -> AsyncIterator[Registries]:
     """The clients that the system's owner shares, or else some that live as long as the context."""
     if system.registries is not None:
-        if not isinstance(system.registries, Registries):
+        shared = system.registries
+        if isinstance(shared, SharedRegistries):
+            shared = shared.registries()
+        if not isinstance(shared, Registries):
             raise InternalError("System.registries is not a Registries")
-        yield system.registries
+        yield shared
         return
     async with Registries(system) as own:
         yield own

@@ -12,7 +12,8 @@ from msgspec import structs
 from wherry.errors import RegistryError
 from wherry.model.goquote import quote
 from wherry.registry import origin
-from wherry.registry.engine import AsyncTransport, Authorization, Engine, Exchange, Reach
+from wherry.registry.engine import AsyncTransport, Authorization, Engine, Exchange, Reach, Trail
+from wherry.registry.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,9 +27,8 @@ Headers = tuple[tuple[str, str], ...]
 class Answer:
     """The last answer to a control request, after redirects; valid while its context is open."""
 
-    def __init__(self, response: httpx.Response, asked: Url) -> None:
+    def __init__(self, response: httpx.Response) -> None:
         self.exchange: Exchange = response.extensions["exchange"]
-        self.asked = asked
 
     async def read(self, limit: int) -> bytes:
         """The body; raises LimitError (`exceeded maximum allowed size of N bytes`), RegistryError for a
@@ -82,19 +82,22 @@ class Control:
             str(url),
             headers=[*self.headers, *headers],
             content=content,
-            extensions={"authorization": authorization, "reach": reach, "asked": url, "hops": [0]},
+            extensions={"authorization": authorization, "reach": reach, "trail": Trail(url)},
         )
-        response = await self._client.send(request, stream=True)
         try:
-            yield Answer(response, url)
+            response = await self._client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RegistryError(f'{method.capitalize()} "{url.shown}": {shown(str(error))}') from error
+        try:
+            yield Answer(response)
         finally:
             await response.aclose()
 
 
 async def _check_redirect(response: httpx.Response) -> None:
+    """Before httpx follows a redirect: may it, and where exactly does it lead?"""
     exchange: Exchange = response.extensions["exchange"]
-    extensions = response.request.extensions
-    hops: list[int] = extensions["hops"]
+    trail: Trail = response.request.extensions["trail"]
     if exchange.request.method not in ("GET", "HEAD"):
         if origin.is_redirect(exchange.status):
             raise RegistryError(
@@ -102,5 +105,6 @@ async def _check_redirect(response: httpx.Response) -> None:
                 f"redirected with status {exchange.status}, which only GET and HEAD may be"
             )
         return
-    origin.redirect(exchange.status, exchange.header("Location"), exchange.request.url, hops[0])
-    hops[0] += 1
+    onward = origin.redirect(exchange.status, exchange.header("Location"), exchange.request.url, trail.hops)
+    if onward is not None:
+        trail.url, trail.hops = onward, trail.hops + 1

@@ -28,7 +28,7 @@ from wherry.errors import (
 from wherry.interfaces import WouldBlock
 from wherry.registry.body import HttpBlob
 from wherry.registry.dial import Connection, Guard, Limits, dial
-from wherry.registry.origin import Origin, Url
+from wherry.registry.origin import Origin, Url, is_redirect
 from wherry.registry.tls import TlsSettings
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 HEAD_LIMIT: Final = 64 * 1024
 POOL_LIMIT: Final = 100
+CONTEXT_LIMIT: Final = 64
 IDLE_LIMIT_S: Final = 90.0
 RATE_WINDOW_S: Final = 60.0
 RATE_MINIMUM: Final = 1024
@@ -105,6 +106,11 @@ class Exchange:
         self._connection: Connection | None = connection
         self._lasting = lasting
         self._pace = _Pace()
+
+    @property
+    def released(self) -> bool:
+        """Whether the body can't be read any more."""
+        return self._connection is None
 
     def header(self, name: str) -> str | None:
         """The first header of that name, or None."""
@@ -228,11 +234,11 @@ class Engine:
         return _Key(request.url.origin, tls, request.reach.partition)
 
     def _take(self, key: _Key, guard: Guard | None) -> Connection | None:
+        self._sweep()
         connections = self._idle.get(key, [])
         while connections:
             connection = connections.pop()
-            old = trio.current_time() - connection.idle_since > IDLE_LIMIT_S
-            if old or not connection.is_quiet():
+            if not connection.is_quiet():
                 connection.close()
                 continue
             if guard is not None:
@@ -249,11 +255,14 @@ class Engine:
         if request.url.scheme == "https":
             tls = self._contexts.get(key.tls)
             if tls is None:
+                if len(self._contexts) >= CONTEXT_LIMIT:
+                    self._contexts.clear()
                 tls = self._contexts[key.tls] = request.reach.tls.context()
         return await dial(request.url.origin, tls, self.limits, request.reach.guard)
 
     def give_back(self, key: _Key, connection: Connection, *, keep: bool) -> None:
         """Take a connection after use: into the pool if `keep`, else it is closed."""
+        self._sweep()
         full = sum(map(len, self._idle.values())) >= POOL_LIMIT
         if not keep or full or self._closed or connection.sock.fileno() < 0:
             connection.close()
@@ -261,6 +270,15 @@ class Engine:
         connection.idle_since = trio.current_time()
         connection.reused = True
         self._idle.setdefault(key, []).append(connection)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long: servers do the same, and their ends would stay half open."""
+        oldest = trio.current_time() - IDLE_LIMIT_S
+        for key, connections in list(self._idle.items()):
+            while connections and connections[0].idle_since < oldest:
+                connections.pop(0).close()
+            if not connections:
+                del self._idle[key]
 
     async def _run(self, key: _Key, request: Request, connection: Connection, send: Send | None) -> Exchange:
         try:
@@ -364,43 +382,51 @@ def _is_lasting(head: h11.Response) -> bool:
     return head.http_version == b"1.1" and b"close" not in tokens and not both
 
 
+class Trail:
+    """Where a control request goes next: the URL that the origin rules allowed, after `hops` redirects.
+
+    httpx would read a Location with a parser of its own; what was checked must be what is asked.
+    """
+
+    def __init__(self, url: Url) -> None:
+        self.url = url
+        self.hops = 0
+
+
 class AsyncTransport(httpx.AsyncBaseTransport):
-    """The engine as httpx sees it. A request's extensions carry `authorization` (Authorization) and `reach`
-    (Reach); they go with it to wherever it is redirected. The response's extensions hold `exchange`.
+    """The engine as httpx sees it. A request's extensions carry `trail` (Trail), `authorization`
+    (Authorization or None) and `reach` (Reach); they go with it to wherever it is redirected. The response's
+    extensions hold `exchange`.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        target = Url(
-            url.scheme,
-            url.host,
-            url.port or (443 if url.scheme == "https" else 80),
-            url.raw_path.decode("ascii"),
-        )
+        extensions = request.extensions
         skipped = (b"host", b"content-length", b"authorization")
         headers = tuple(
             (name.decode("ascii"), value.decode("latin-1"))
             for name, value in request.headers.raw
             if name.lower() not in skipped
         )
-        exchange = await self._engine.start(
-            Request(
-                request.method,
-                target,
-                headers,
-                await request.aread(),
-                request.extensions.get("authorization"),
-                request.extensions.get("reach") or Reach(),
-            )
+        content = await request.aread()
+        asked = Request(
+            request.method,
+            extensions["trail"].url,
+            headers,
+            content,
+            extensions["authorization"],
+            extensions["reach"],
         )
+        exchange = await self._engine.start(asked)
+        kept = exchange.headers
+        if is_redirect(exchange.status):
+            # httpx reads (and inflates) a redirect's body without a limit; nobody wants it.
+            exchange.release()
+            kept = [(name, value) for name, value in kept if name.lower() == b"location"]
         return httpx.Response(
-            exchange.status,
-            headers=exchange.headers,
-            stream=_Body(exchange),
-            extensions={"exchange": exchange, "reason_phrase": exchange.reason.encode("latin-1")},
+            exchange.status, headers=kept, stream=_Body(exchange), extensions={"exchange": exchange}
         )
 
 
@@ -412,7 +438,7 @@ class _Body(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        if chunk := await self._exchange.receive():
+        if not self._exchange.released and (chunk := await self._exchange.receive()):
             return chunk
         raise StopAsyncIteration
 

@@ -46,15 +46,14 @@ async def mount(client: RegistryClient, name: Named, source: str, digest: Digest
             return True
         if exchange.status == 202:
             # It began an upload instead; that session is of no use to us.
-            with context("determining upload URL after a mount attempt"):
-                session = _location(exchange)
-            await _cancel(client, name, session)
+            await _cancel(client, name, exchange)
         return False
 
 
-async def _cancel(client: RegistryClient, name: Named, session: Url) -> None:
+async def _cancel(client: RegistryClient, name: Named, exchange: Exchange) -> None:
     grant = await client.authorize((scope(name.path, "pull,push"),))
     try:
+        session = _location(exchange)
         async with client.open("DELETE", session, grant=grant):
             pass
     except RegistryError:

@@ -43,7 +43,14 @@ async def serve_connection(sock: socket.socket, system: System, settings: ProxyS
     """Serve one client until it hangs up, half-closes or sends Shutdown. Takes over and closes `sock`."""
     with sock:
         sock.setblocking(False)
-        async with trio.open_nursery() as lifetime:
+        # All images of a client share connections, pings and tokens: they have the same owner and rights.
+        async with SharedRegistries(system) as registries:
+            await _serve(sock, msgspec.structs.replace(system, registries=registries), settings)
+
+
+async def _serve(sock: socket.socket, system: System, settings: ProxySettings) -> None:
+    async with trio.open_nursery() as lifetime:
+        if True:
             async with trio.open_nursery() as transfers:
                 state = ConnectionState(transfers, system, settings)
                 connection = Connection(sock, state, settings)

@@ -59,7 +59,7 @@ ACCEPTS: Final = Accepts(
 
 def check_manifest(raw: bytes, media_type: str, instance: Digest | None) -> Digest:
     """The digest of a manifest that a layout takes; raises InvalidError, LimitError, CorruptError."""
-    # Docker's types too: a copy that may not change the manifest stores it as it is (skopeo-reference C4, K5).
+    # Docker's types too: a copy that may not change the manifest stores it as it is (reference C4, K5).
     if media_type not in mediatype.MANIFESTS:
         raise InvalidError(f"An OCI layout does not hold manifests of type {media_type}")
     if len(raw) > MANIFEST_LIMIT:
