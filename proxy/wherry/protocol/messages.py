@@ -237,12 +237,15 @@ class InspectedLayer(Struct, frozen=True):
 
 
 class InspectResult(Struct, frozen=True):
-    """What skopeo inspect prints, by its own names; None where skopeo prints null."""
+    """What skopeo inspect prints, by its own names; None where skopeo prints null.
+
+    `repo_tags`: None where the registry refuses to list them (skopeo-reference I8).
+    """
 
     name: str
     tag: str
     digest: str
-    repo_tags: tuple[str, ...]
+    repo_tags: tuple[str, ...] | None
     created: str | None
     docker_version: str
     labels: dict[str, str] | None
