@@ -66,6 +66,10 @@ def _options(call: Call, destination: str) -> CopyOptions:
     if transport != "docker-archive":
         without_effect.add("additional-tag")
     kind = _format(given)
+    _check_passphrase(given)
+    if transport == "dir" and given.on("dest-compress") and given.on("dest-decompress"):
+        problem = "Cannot compress and decompress at the same time"
+        raise InvalidError(f"initializing destination {destination}: {problem}")
     if given.on("dest-force-compress-format") and not given.text("dest-compress-format"):
         raise InvalidError("cannot use ForceCompressionFormat with undefined default compression format")
     call.refuse_unbuilt(without_effect)
@@ -128,6 +132,15 @@ def _check_keys(given: Given) -> None:
         with context("Could not parse --sign-identity"):
             if str(parse_normalized(identity)) != identity:
                 raise InvalidError("repository name must be canonical")
+
+
+def _check_passphrase(given: Given) -> None:
+    signers = ("sign-by", "sign-by-sq-fingerprint", "sign-by-sigstore-private-key")
+    if given.text("sign-passphrase-file") and sum(map(bool, map(given.text, signers))) > 1:
+        raise InvalidError(
+            "Only one of --sign-by, --sign-by-sq-fingerprint and --sign-by-sigstore-private-key "
+            "can be used with --sign-passphrase-file"
+        )
 
 
 def _warn_of_compression(call: Call) -> set[str]:

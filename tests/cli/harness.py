@@ -160,7 +160,10 @@ class World:
         text = re.sub(r"(container_images_[a-z-]*?)\d+", r"\1RANDOM", text)
         text = re.sub(r'/blobs/uploads/[^ "\\]*', "/blobs/uploads/SESSION", text)
         text = re.sub(r"127\.0\.0\.1:\d+->", "127.0.0.1:PORT->", text)
-        own_name = r"(?<=[`'])wherry(?= )|(?<=Usage: )wherry(?= )|(?<=template: )wherry(?= inspect)"
+        own_name = (
+            r"(?<=[`'])wherry(?= )|(?<=Usage: )wherry(?= )"
+            r"|(?<=template: )wherry(?= inspect)|(?<=executing \\\")wherry(?= inspect)"
+        )
         return re.sub(own_name, "skopeo", text)
 
     def prepare(self, case: Case, here: Path) -> dict[str, str]:
