@@ -97,7 +97,8 @@ async def exists(
         length = exchange.header("Content-Length")
         if length is None or not re.fullmatch(r"[0-9]{1,18}", length):
             raise RegistryError(
-                f'determining size of blob {digest} in {name.name}: Missing "Content-Length" header in response'
+                f"determining size of blob {digest} in {name.name}: "
+                'Missing "Content-Length" header in response'
             )
         return int(length)
 
