@@ -25,6 +25,7 @@ from wherry.errors import (
 from wherry.protocol import fdpass, framing, messages
 from wherry.protocol.messages import Reply
 from wherry.protocol.session import End, Refusal, Session
+from wherry.registry.shared import SharedRegistries
 from wherry.server.extended import ExtendedFace
 from wherry.server.legacy import LegacyFace
 from wherry.server.state import ConnectionState
@@ -50,24 +51,23 @@ async def serve_connection(sock: socket.socket, system: System, settings: ProxyS
 
 async def _serve(sock: socket.socket, system: System, settings: ProxySettings) -> None:
     async with trio.open_nursery() as lifetime:
-        if True:
-            async with trio.open_nursery() as transfers:
-                state = ConnectionState(transfers, system, settings)
-                connection = Connection(sock, state, settings)
-                lifetime.start_soon(_cancel_on_hangup, sock, lifetime.cancel_scope)
-                lifetime.start_soon(state.pipes.watch)
-                try:
-                    await connection.run()
-                except BaseException:
-                    transfers.cancel_scope.cancel()
-                    raise
-                finally:
-                    state.no_more_requests()
-                if connection.shut_down:
-                    transfers.cancel_scope.cancel()
-            lifetime.cancel_scope.cancel()
-        state.pipes.close()
-        fdpass.discard(sock)
+        async with trio.open_nursery() as transfers:
+            state = ConnectionState(transfers, system, settings)
+            connection = Connection(sock, state, settings)
+            lifetime.start_soon(_cancel_on_hangup, sock, lifetime.cancel_scope)
+            lifetime.start_soon(state.pipes.watch)
+            try:
+                await connection.run()
+            except BaseException:
+                transfers.cancel_scope.cancel()
+                raise
+            finally:
+                state.no_more_requests()
+            if connection.shut_down:
+                transfers.cancel_scope.cancel()
+        lifetime.cancel_scope.cancel()
+    state.pipes.close()
+    fdpass.discard(sock)
 
 
 async def _cancel_on_hangup(sock: socket.socket, scope: trio.CancelScope) -> None:
