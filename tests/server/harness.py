@@ -220,8 +220,10 @@ async def serving(
     ended = trio.Event()
 
     async def serve() -> None:
-        await serve_connection(theirs, system, settings)
-        ended.set()
+        try:
+            await serve_connection(theirs, system, settings)
+        finally:
+            ended.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)

@@ -10,14 +10,12 @@ from __future__ import annotations
 import os
 import select
 import socket
-import traceback
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 from wherry.errors import (
-    InternalError,
     LimitError,
     OperationCancelledError,
     WherryError,
@@ -26,6 +24,7 @@ from wherry.protocol import fdpass, framing, messages
 from wherry.protocol.messages import Reply
 from wherry.protocol.session import End, Refusal, Session
 from wherry.registry.shared import SharedRegistries
+from wherry.server.bugs import told
 from wherry.server.extended import ExtendedFace
 from wherry.server.legacy import LegacyFace
 from wherry.server.state import ConnectionState
@@ -142,7 +141,7 @@ class Connection:
         except WherryError as caught:
             error = caught
         except Exception as bug:
-            error = self._bug(request, bug)
+            error = told(self._settings.log, request.method, bug)
         if number is not None:
             del self._scopes[number]
             self._session.answered(number)
@@ -160,12 +159,6 @@ class Connection:
         if request.method == "Hello":
             self._session.greeted()
         return answer
-
-    def _bug(self, request: Request, bug: Exception) -> InternalError:
-        """The one place where an unforeseen exception ends: one request fails, the connection goes on."""
-        told = "".join(traceback.format_exception(bug))
-        self._settings.log("error", f"bug in wherry: {request.method}: {told}")
-        return InternalError(f"internal error in {request.method}: {type(bug).__name__}")
 
     # Receiving and sending
 

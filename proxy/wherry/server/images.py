@@ -16,6 +16,8 @@ from wherry.errors import InvalidError, LimitError
 from wherry.image.open import PolicyTrust, open_image
 from wherry.policy import Policy
 from wherry.protocol.legacy import MAX_SAFE_INTEGER
+from wherry.server.bugs import told
+from wherry.server.settings import silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from wherry.image.open import Image
     from wherry.interfaces import Reference
     from wherry.protocol.options import ImageAccess, PlatformChoice
+    from wherry.server.settings import Log
     from wherry.system import System
 
 
@@ -69,7 +72,10 @@ class HeldImage:
 class ImageTable:
     """Handles: from 1, never reused, up to 2^53-1, so that every JSON reader takes them."""
 
-    def __init__(self, nursery: trio.Nursery, system: System, limit: int, first: int = 1) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, system: System, limit: int, first: int = 1, log: Log = silent
+    ) -> None:
+        self._log = log
         self._nursery = nursery
         self._system = system
         self._limit = limit
@@ -99,11 +105,17 @@ class ImageTable:
         *,
         task_status: trio.TaskStatus[HeldImage],
     ) -> None:
-        async with reference.source(self._system, access) as source:
-            trust = PolicyTrust(policy.policy, policy.require_signed, reference, source)
-            held = HeldImage(await open_image(source, self._system, platform, trust))
-            task_status.started(held)
-            await held.released()
+        held = None
+        try:
+            async with reference.source(self._system, access) as source:
+                trust = PolicyTrust(policy.policy, policy.require_signed, reference, source)
+                held = HeldImage(await open_image(source, self._system, platform, trust))
+                task_status.started(held)
+                await held.released()
+        except Exception as bug:
+            if held is None:
+                raise  # The request's own error; later there is no request any more.
+            told(self._log, "CloseImage", bug)
 
     def get(self, handle: int) -> HeldImage:
         held = self._held.get(handle)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from wherry.errors import InvalidError, LimitError, WherryError
+from wherry.interfaces import WouldBlock
 from wherry.streams.blobs import BytesBlob
 from wherry.streams.pump import pump
 from wherry.streams.sinks import PipeSink
@@ -56,6 +57,17 @@ def make_pipe() -> tuple[int, int]:
         raise
     os.set_blocking(writer, False)
     return reader, writer
+
+
+def make_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
+    """Two pipes, or none: LimitError as make_pipe."""
+    first = make_pipe()
+    try:
+        return first, make_pipe()
+    except LimitError:
+        for fd in first:
+            os.close(fd)
+        raise
 
 
 def capacity(fd: int) -> int:
@@ -147,9 +159,7 @@ class PipeTable:
 
 async def write_bytes(data: bytes, fd: int, threads: DataThreads) -> None:
     """Write a document into a pipe: inline as far as it takes it, the rest as any other payload."""
-    try:
-        taken = os.write(fd, data) if data else 0
-    except BlockingIOError:
-        taken = 0
+    done = PipeSink(fd).write(memoryview(data)) if data else 0
+    taken = 0 if isinstance(done, WouldBlock) else done
     if taken < len(data):
         await pump(BytesBlob(data[taken:]), PipeSink(fd), threads, idle=None)

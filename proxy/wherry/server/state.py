@@ -29,8 +29,8 @@ class ConnectionState:
         self.system = system
         self.settings = settings
         self.pipes = PipeTable(settings.limits.pipes)
-        self.images = ImageTable(nursery, system, settings.limits.images)
-        self.transfers = Transfers(nursery, system, self.pipes)
+        self.images = ImageTable(nursery, system, settings.limits.images, log=settings.log)
+        self.transfers = Transfers(nursery, system, self.pipes, settings.log)
         self._policies: dict[PolicyOptions, PolicyCheck] = {}
 
     def begin(self) -> None:

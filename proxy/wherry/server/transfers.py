@@ -15,7 +15,8 @@ from wherry.model.descriptor import Descriptor
 from wherry.model.gojson import dumps
 from wherry.protocol.framing import clip, error_detail
 from wherry.protocol.messages import BlobStatus
-from wherry.server.pipes import Pipe, PipeTable, make_pipe, write_bytes
+from wherry.server.bugs import told
+from wherry.server.pipes import Pipe, PipeTable, make_pipe, make_pipes, write_bytes
 from wherry.streams.blobs import BytesBlob
 from wherry.streams.pipes import PipeBudget, size_pipe
 from wherry.streams.pump import Moved, pump
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from wherry.model.digest import Digest
     from wherry.protocol.messages import BlobOptions, ErrorDetail
     from wherry.server.images import HeldImage
+    from wherry.server.settings import Log
     from wherry.system import System
 
 _CUT = "proxy terminated"
@@ -43,13 +45,27 @@ def _sized(fd: int, expected: int | None, budget: PipeBudget) -> Iterator[None]:
         budget.give_back(taken)
 
 
-class Transfers:
-    """Starts transfers of one connection in its nursery; they end with it."""
+@contextmanager
+def _promised() -> Iterator[list[int]]:
+    """The readers' ends of a reply, closed where it will never be sent: the request failed or was cancelled
+    while its transfer began."""
+    ends: list[int] = []
+    try:
+        yield ends
+    except BaseException:
+        for fd in ends:
+            os.close(fd)
+        raise
 
-    def __init__(self, nursery: trio.Nursery, system: System, pipes: PipeTable) -> None:
+
+class Transfers:
+    """Starts transfers of one connection in its nursery; they end with it. `log` is told of bugs."""
+
+    def __init__(self, nursery: trio.Nursery, system: System, pipes: PipeTable, log: Log) -> None:
         self._nursery = nursery
         self._system = system
         self._pipes = pipes
+        self._log = log
         self._budget = PipeBudget()
 
     async def document(self, data: bytes) -> tuple[int, Pipe]:
@@ -90,12 +106,17 @@ class Transfers:
             pipe.error = error
             if isinstance(error, ReaderGoneError):
                 pipe.close()
+        except Exception as bug:
+            pipe.error = told(self._log, "GetBlob", bug)
         finally:
             self._pipes.written(pipe)
 
     async def verified(self, held: HeldImage, wanted: Digest, size: int) -> tuple[int, int, Pipe]:
         """GetBlob: (size, reader's end, pipe). Raises what opening the blob raises."""
-        opened: tuple[int, int, Pipe] = await self._nursery.start(self._verified, held, wanted, size)
+        with _promised() as ends:
+            opened: tuple[int, int, Pipe] = await self._nursery.start(
+                self._verified, held, wanted, size, ends
+            )
         return opened
 
     async def _verified(
@@ -103,12 +124,14 @@ class Transfers:
         held: HeldImage,
         wanted: Digest,
         size: int,
+        ends: list[int],
         *,
         task_status: trio.TaskStatus[tuple[int, int, Pipe]],
     ) -> None:
         with held.in_use() as image:
             async with image.source.blob(_descriptor(wanted, size)) as blob:
                 reader, pipe = self._pipes.add()
+                ends.append(reader)
                 task_status.started((size if blob.size is None else blob.size, reader, pipe))
                 name = digests.algorithm(wanted)
 
@@ -123,7 +146,8 @@ class Transfers:
 
     async def raw(self, held: HeldImage, wanted: Digest, hint: int) -> tuple[int, int, int]:
         """GetRawBlob: (size, reader's end of the data, reader's end of the error pipe)."""
-        opened: tuple[int, int, int] = await self._nursery.start(self._raw, held, wanted, hint)
+        with _promised() as ends:
+            opened: tuple[int, int, int] = await self._nursery.start(self._raw, held, wanted, hint, ends)
         return opened
 
     async def _raw(
@@ -131,19 +155,22 @@ class Transfers:
         held: HeldImage,
         wanted: Digest,
         hint: int,
+        ends: list[int],
         *,
         task_status: trio.TaskStatus[tuple[int, int, int]],
     ) -> None:
         with held.in_use() as image:
             async with image.source.blob(_descriptor(wanted, hint)) as blob:
-                reader, data = make_pipe()
-                error_reader, errors = make_pipe()
+                (reader, data), (error_reader, errors) = make_pipes()
+                ends += (reader, error_reader)
                 task_status.started((hint if blob.size is None else blob.size, reader, error_reader))
                 try:
                     with _sized(data, blob.size, self._budget):
                         await pump(blob, PipeSink(data), self._system.threads, idle=self._system.idle_timeout)
                 except WherryError as error:
                     _report(errors, error)
+                except Exception as bug:
+                    _report(errors, told(self._log, "GetRawBlob", bug))
                 except trio.Cancelled:
                     _report(errors, ProxyGoneError(_CUT))
                     raise
@@ -154,7 +181,10 @@ class Transfers:
 
     async def tracked(self, held: HeldImage, wanted: Digest, options: BlobOptions) -> tuple[int, int, int]:
         """OpenBlob: (size, reader's end of the data, reader's end of the status)."""
-        opened: tuple[int, int, int] = await self._nursery.start(self._tracked, held, wanted, options)
+        with _promised() as ends:
+            opened: tuple[int, int, int] = await self._nursery.start(
+                self._tracked, held, wanted, options, ends
+            )
         return opened
 
     async def _tracked(
@@ -162,13 +192,14 @@ class Transfers:
         held: HeldImage,
         wanted: Digest,
         options: BlobOptions,
+        ends: list[int],
         *,
         task_status: trio.TaskStatus[tuple[int, int, int]],
     ) -> None:
         with held.in_use() as image:
             async with image.source.blob(_descriptor(wanted, options.size)) as blob:
-                reader, data = make_pipe()
-                status_reader, status = make_pipe()
+                (reader, data), (status_reader, status) = make_pipes()
+                ends += (reader, status_reader)
                 task_status.started((options.size if blob.size is None else blob.size, reader, status_reader))
                 try:
                     with _sized(data, blob.size, self._budget):
@@ -197,6 +228,8 @@ class Transfers:
                 raise CorruptError(f"corrupted blob, expecting {wanted}, got {moved.digests[name]}")
         except WherryError as error:
             return BlobStatus(0, error=_detail(error))
+        except Exception as bug:
+            return BlobStatus(0, error=_detail(told(self._log, "OpenBlob", bug)))
         return BlobStatus(moved.count, moved.digests.get(name, ""), options.verify)
 
     async def closing(self, data: bytes) -> int:
