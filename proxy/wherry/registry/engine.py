@@ -22,13 +22,13 @@ from wherry.errors import (
     NetworkError,
     RegistryError,
     StalledError,
-    WherryError,
     context,
 )
 from wherry.interfaces import WouldBlock
 from wherry.registry.body import HttpBlob
 from wherry.registry.dial import Connection, Guard, Limits, dial
 from wherry.registry.origin import Origin, Url, is_redirect
+from wherry.registry.pool import Key, Pool
 from wherry.registry.tls import TlsSettings
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 HEAD_LIMIT: Final = 64 * 1024
-POOL_LIMIT: Final = 100
 CONTEXT_LIMIT: Final = 64
-IDLE_LIMIT_S: Final = 90.0
 RATE_WINDOW_S: Final = 60.0
 RATE_MINIMUM: Final = 1024
 _READ: Final = 16 * 1024
@@ -87,7 +85,7 @@ class Exchange:
     def __init__(
         self,
         engine: Engine,
-        key: _Key,
+        key: Key,
         request: Request,
         head: h11.Response,
         connection: Connection,
@@ -162,7 +160,7 @@ class Exchange:
         """Give the connection back to the pool if nothing of the response is left on it, else close it."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._engine.give_back(self._key, connection, keep=self._lasting and self.body.clean)
+            self._engine.pool.give_back(self._key, connection, keep=self._lasting and self.body.clean)
 
 
 class _Pace:
@@ -181,12 +179,6 @@ class _Pace:
             self._window, self._count = now, 0
 
 
-class _Key(NamedTuple):
-    origin: Origin
-    tls: str
-    partition: str
-
-
 class Engine:
     """The pool and what works on it; `async with` closes what is idle when it ends.
 
@@ -195,19 +187,14 @@ class Engine:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._idle: dict[_Key, list[Connection]] = {}
+        self.pool = Pool()
         self._contexts: dict[str, ssl.SSLContext] = {}
-        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._closed = True
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
-        self._idle.clear()
+        self.pool.close()
 
     async def start(self, request: Request, send: Send | None = None) -> Exchange:
         """Send a request and read the head of its response; the caller releases the Exchange.
@@ -220,7 +207,7 @@ class Engine:
         """
         with context(f'{request.method.capitalize()} "{request.url.shown}"'):
             key = self._key(request)
-            connection = self._take(key, request.reach.guard)
+            connection = self.pool.take(key, request.reach.guard)
             if connection is not None:
                 try:
                     return await self._run(key, request, connection, send)
@@ -229,28 +216,11 @@ class Engine:
                         raise
             return await self._run(key, request, await self._dial(key, request), send)
 
-    def _key(self, request: Request) -> _Key:
+    def _key(self, request: Request) -> Key:
         tls = request.reach.tls.fingerprint() if request.url.scheme == "https" else ""
-        return _Key(request.url.origin, tls, request.reach.partition)
+        return Key(request.url.origin, tls, request.reach.partition)
 
-    def _take(self, key: _Key, guard: Guard | None) -> Connection | None:
-        self._sweep()
-        connections = self._idle.get(key, [])
-        while connections:
-            connection = connections.pop()
-            if not connection.is_quiet():
-                connection.close()
-                continue
-            if guard is not None:
-                try:
-                    guard(connection.peer)
-                except WherryError:
-                    connection.close()
-                    raise
-            return connection
-        return None
-
-    async def _dial(self, key: _Key, request: Request) -> Connection:
+    async def _dial(self, key: Key, request: Request) -> Connection:
         tls = None
         if request.url.scheme == "https":
             tls = self._contexts.get(key.tls)
@@ -260,27 +230,7 @@ class Engine:
                 tls = self._contexts[key.tls] = request.reach.tls.context()
         return await dial(request.url.origin, tls, self.limits, request.reach.guard)
 
-    def give_back(self, key: _Key, connection: Connection, *, keep: bool) -> None:
-        """Take a connection after use: into the pool if `keep`, else it is closed."""
-        self._sweep()
-        full = sum(map(len, self._idle.values())) >= POOL_LIMIT
-        if not keep or full or self._closed or connection.sock.fileno() < 0:
-            connection.close()
-            return
-        connection.idle_since = trio.current_time()
-        connection.reused = True
-        self._idle.setdefault(key, []).append(connection)
-
-    def _sweep(self) -> None:
-        """Close what has been idle for too long: servers do the same, and their ends would stay half open."""
-        oldest = trio.current_time() - IDLE_LIMIT_S
-        for key, connections in list(self._idle.items()):
-            while connections and connections[0].idle_since < oldest:
-                connections.pop(0).close()
-            if not connections:
-                del self._idle[key]
-
-    async def _run(self, key: _Key, request: Request, connection: Connection, send: Send | None) -> Exchange:
+    async def _run(self, key: Key, request: Request, connection: Connection, send: Send | None) -> Exchange:
         try:
             machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
             whole = await self._send(machine, request, connection, send)
@@ -358,8 +308,7 @@ async def _read_head(machine: h11.Connection, connection: Connection) -> h11.Res
 
 def _body(request: Request, head: h11.Response, machine: h11.Connection, connection: Connection) -> HttpBlob:
     """How the body is framed (RFC 9112, section 6.3)."""
-    values = dict(head.headers.raw_items())
-    values = {name.lower(): value for name, value in values.items()}
+    values = dict(list(head.headers))
     if request.method == "HEAD" or head.status_code in (204, 304):
         return HttpBlob(connection, machine.trailing_data[0], 0)
     if b"transfer-encoding" in values:

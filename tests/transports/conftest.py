@@ -1,0 +1,30 @@
+"""The world and the servers of the docker: tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes.registry import FakeRegistry
+from wherry.protocol.options import PlatformChoice
+from wherry.streams.threads import DataThreads
+from wherry.system import System
+
+
+@pytest.fixture
+def system() -> System:
+    return System(platform=PlatformChoice("linux", "amd64"), threads=DataThreads(), user_agent="tests/1")
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as running:
+        yield running
+
+
+@pytest.fixture
+def other() -> Iterator[FakeRegistry]:
+    """Another port of the same host, hence another origin."""
+    with FakeRegistry() as running:
+        yield running
