@@ -38,6 +38,7 @@ class WherryError(Exception):
     `retryable`: whether the same request may succeed later without a change on the caller's side.
     `http_status`: status of the registry's answer that caused it, if one did.
     `retry_after`: seconds that the registry asked us to wait, if it did.
+    `errcode`: the distribution specification's code in the registry's answer (`DENIED`), "" for none.
     """
 
     kind: ClassVar[Kind] = "internal"
@@ -51,12 +52,14 @@ class WherryError(Exception):
         retryable: bool | None = None,
         http_status: int | None = None,
         retry_after: float | None = None,
+        errcode: str = "",
     ) -> None:
         super().__init__(text)
         if retryable is not None:
             self.retryable = retryable
         self.http_status = http_status
         self.retry_after = retry_after
+        self.errcode = errcode
 
     @property
     def code(self) -> Code:

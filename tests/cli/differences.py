@@ -100,6 +100,22 @@ OURS: dict[str, tuple[str, Ours]] = {
         "R-50: another type in the index than in the manifest",
         Ours(1, fatal("initializing image from source .*rejecting ambiguous manifest, .+")),
     ),
+    "inspect-images/*oddtype-*": (
+        "R-50: another type in the index than in the manifest",
+        Ours(1, fatal("Error parsing manifest for image: rejecting ambiguous manifest, .+")),
+    ),
+    "inspect-images/*s1*-config": (
+        "conversion of schema 1 is a later issue",
+        _not_yet("Error reading OCI-formatted configuration data: "),
+    ),
+    "inspect-images/*s1*-config-raw": (
+        "conversion of schema 1 is a later issue",
+        _not_yet("Error reading configuration blob: "),
+    ),
+    "manifest-digest/no-signatures": (
+        "skopeo prints the digest of nothing",
+        Ours(1, fatal("Error computing digest: missing signature key")),
+    ),
     "copy-faults/longlayer-to-dir": (
         "R-06: a blob that is longer than it should be is not read to its end",
         Ours(

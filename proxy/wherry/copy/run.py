@@ -79,6 +79,7 @@ async def _copy_opened(
 ) -> tuple[bytes, str]:
     with context(f"determining manifest MIME type for {reference}"):
         given = await source.manifest()
+    with context(f"initializing image from source {reference}"):
         media_type = mediatype.normalize(given.media_type, given.raw)
     if not mediatype.is_index(media_type):
         return await copier.image(given)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wherry.errors import InvalidError, context
+from wherry import transports
+from wherry.errors import InvalidError, WherryError, context
 from wherry.image.open import Image, Unchecked, open_image
 from wherry.interfaces import ListsTags
 from wherry.model import digest, imageconfig, mediatype, name
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 _CHOOSING = "choosing image instance"
 
 
-async def inspect(reference: Reference, system: System, options: InspectOptions, shown: str) -> bytes:
-    """The document that `options.view` asks for. `shown` is the name as the caller wrote it, for error texts.
+async def inspect(text: str, system: System, options: InspectOptions) -> bytes:
+    """The document that `options.view` asks for, of the image that `text` names.
 
     Raises what opening and reading the image raise, with skopeo's prefixes.
     """
     async with AsyncExitStack() as stack:
-        with context(f'Error parsing image name "{shown}"'):
+        with context(f"Error parsing image name {quote(text)}"):
+            reference = transports.parse(text, system)
             source = await stack.enter_async_context(reference.source(system, options.access))
         return await _view(reference, source, system, options)
 
@@ -45,7 +47,7 @@ async def _view(reference: Reference, source: ImageSource, system: System, optio
         image = await open_image(source, system, options.platform, Unchecked(), _CHOOSING)
     if options.view == "raw-config":
         with context("Error reading configuration blob"):
-            return await image.config()
+            return await image.config_blob()
     if options.view == "config":
         with context("Error reading OCI-formatted configuration data"):
             return await image.oci_config()
@@ -57,14 +59,14 @@ async def _summary(
 ) -> InspectResult:
     parsed = image.parsed
     seen = await _configuration(image)
-    tags: Sequence[str] = ()
+    tags: tuple[str, ...] | None = ()
     if options.tags and isinstance(reference, ListsTags):
         tags = await _tags(reference, system, options)
     return InspectResult(
         name=_repository(reference.docker_reference()),
         tag=parsed.schema1.tag if parsed.schema1 is not None else "",
         digest=manifest_digest(image.top.raw, _algorithm(parsed, options.digest_algorithm)),
-        repo_tags=tuple(tags),
+        repo_tags=tags,
         created=seen.created,
         docker_version=seen.docker_version,
         labels=seen.labels,
@@ -84,9 +86,16 @@ async def _configuration(image: Image) -> imageconfig.InspectConfig:
     return imageconfig.inspect_fields(await image.config(), image.parsed.media_type)
 
 
-async def _tags(reference: ListsTags, system: System, options: InspectOptions) -> Sequence[str]:
-    with context("Error determining repository tags"):
-        return await reference.repository_tags(system, options.access)
+async def _tags(reference: ListsTags, system: System, options: InspectOptions) -> tuple[str, ...] | None:
+    """The repository's tags, None where the registry does not let us list them (I8)."""
+    try:
+        return tuple(await reference.repository_tags(system, options.access))
+    except WherryError as error:
+        nowhere = error.errcode == "UNKNOWN" and str(error).endswith(": 404 page not found")
+        if error.errcode == "DENIED" or nowhere:
+            return None
+        error.args = (f"Error determining repository tags: {error}",)
+        raise
 
 
 def _repository(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-from wherry.errors import CorruptError, InvalidError, context
+from wherry.errors import CorruptError, InvalidError, NotYetError, context
 from wherry.interfaces import Manifest
 from wherry.model import digest, imageconfig, mediatype
 from wherry.model.manifest import (
@@ -119,7 +119,9 @@ class Image:
         """The bytes that the manifest calls its configuration, an artifact's too."""
         if self._config is None:
             if self.parsed.config is None:
-                raise InvalidError(f"a manifest of type {self.parsed.media_type} has no configuration")
+                raise NotYetError(
+                    f"a configuration for a manifest of type {self.parsed.media_type} is not yet built"
+                )
             self._config = await self._fetch_config(self.parsed.config)
         return self._config
 

@@ -89,6 +89,7 @@ def _error(exchange: Exchange, said: _Said) -> WherryError:
         retryable=retryable,
         http_status=status,
         retry_after=retry_after(exchange.header("Retry-After")) if retryable else None,
+        errcode=said.code,
     )
 
 

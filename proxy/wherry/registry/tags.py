@@ -61,9 +61,10 @@ async def _page(
             with context("fetching tags list"):
                 raise await read_error(answer.exchange)
         with context("decoding tag list response"):
-            for tag in _parse_page(await answer.read(PAGE_LIMIT)):
-                _take(tag, tags)
-            return _next(answer.exchange, warn)
+            found = _parse_page(await answer.read(PAGE_LIMIT))
+        for tag in found:
+            _take(tag, tags)
+        return _next(answer.exchange, warn)
 
 
 def _parse_page(body: bytes) -> list[str]:

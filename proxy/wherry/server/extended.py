@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wherry import __version__, transports
+from wherry import __version__
 from wherry.errors import ImageNotFoundError, InvalidError, context
 from wherry.model import digest as digests
 from wherry.protocol import messages
@@ -104,8 +104,7 @@ class ExtendedFace:
     async def inspect(self, request: messages.Inspect, number: int) -> Answer:
         from wherry.image.inspect import inspect
 
-        reference = transports.parse(request.reference, self._state.system)
-        data = await inspect(reference, self._state.system, request.options, request.reference)
+        data = await inspect(request.reference, self._state.system, request.options)
         return await self._document(data)
 
     async def list_tags(self, request: messages.ListTags, number: int) -> Answer:
