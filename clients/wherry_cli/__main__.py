@@ -6,6 +6,7 @@ Modules that a command does not need are not imported: tests/clients/test_cli_st
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -26,12 +27,17 @@ _KILLED_BY_SIGPIPE = 141
 
 def main() -> int:
     """Entry point of the console script: run with this process's arguments, streams and environment."""
+    # Imports allocate much that lives as long as the process: not searching it for cycles, neither now nor at
+    # the interpreter's end, saves an eighth of a short command's time.
+    gc.set_threshold(50_000, 20, 50)
     try:
         return run(sys.argv, (0, 1, 2), os.getcwd(), os.environ)
     except BrokenPipeError:
         return _KILLED_BY_SIGPIPE
     except KeyboardInterrupt:
         return 130
+    finally:
+        gc.freeze()
 
 
 def run(argv: Sequence[str], fds: Descriptors, cwd: str, environ: Mapping[str, str]) -> int:

@@ -341,6 +341,6 @@ class Parser:
 def _shown(token: Token) -> str:
     if token.kind == "eof":
         return "EOF"
-    if token.kind in KEYWORDS and token.kind != "nil":
+    if token.kind in KEYWORDS or token.kind == "dot":
         return f"<{token.value}>"
     return f"{quote(token.value[:10])}..." if len(token.value) > 10 else quote(token.value)

@@ -197,14 +197,18 @@ def _float(number: float, type: str, spec: _Spec) -> str:
 
 
 def shortest(number: float) -> str:
-    """`%v` of a float64: the shortest digits; an exponent below 1e-4 and from 1e21."""
-    mantissa, _, exponent = f"{number!r}".partition("e")
-    if exponent and 0 < int(exponent) < 21:
-        return f"{number:.0f}"
-    if not exponent and mantissa.endswith(".0"):
-        whole = mantissa.removesuffix(".0")
-        return whole
-    return f"{mantissa.removesuffix('.0')}e{exponent}" if exponent else mantissa
+    """`%v` of a float64: the shortest digits; with an exponent below 1e-4 and from 1e6 on."""
+    mantissa, _, exponent = f"{abs(number)!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    point = int(exponent or 0) + len(whole) - (len(whole + fraction) - len(digits))
+    digits = digits.rstrip("0") or "0"
+    sign = "-" if number < 0 else ""
+    power = point - 1 if number else 0
+    if -4 <= power < 6:
+        return f"{number:.{max(0, len(digits) - 1 - power)}f}"
+    tail = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{tail}e{'-' if power < 0 else '+'}{abs(power):02d}"
 
 
 def _signed(negative: bool, digits: str, spec: _Spec, zeros: bool) -> str:

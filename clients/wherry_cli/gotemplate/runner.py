@@ -175,7 +175,7 @@ class Runner:
                 return self._fields(dot, self._variable(first), first, first.names, rest, final)
         self._place = first if not isinstance(first, Pipeline) else self._place
         if rest or final is not None:
-            self._fail(f"can't give argument to non-function {_shown(first)}")
+            self._fail(f"can't give argument to non-function {first}")
         if isinstance(first, Nil):
             self._fail("nil is not a command")
         return self._plain(dot, first)
@@ -351,7 +351,3 @@ class Runner:
         if value.type != type:
             self._fail(f"wrong type for value; expected {type}; got {value.type}")
         return value
-
-
-def _shown(operand: Operand) -> str:
-    return f"({operand})" if isinstance(operand, Pipeline) else str(operand)

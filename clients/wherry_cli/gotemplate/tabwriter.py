@@ -12,6 +12,8 @@ _PADDING = 2
 def align(text: str) -> str:
     """The text with its tabs replaced by spaces; what follows a line's last tab is not padded."""
     lines = [line.split("\t") for line in text.split("\n")]
+    if len(lines[-1]) > 1 and not lines[-1][-1]:
+        del lines[-1][-1]  # the end of the text ends a cell only if there is something in it
     shown: list[str] = []
     _block(lines, 0, len(lines), [], shown)
     return "\n".join(shown)
