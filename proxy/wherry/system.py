@@ -58,6 +58,7 @@ class System(Struct, frozen=True, kw_only=True):
     `scratch`: directory for large temporary files (skopeo's --tmpdir, /var/tmp); `platform`: the host's own,
     from which an index's instance is chosen; `wall`: seconds since the epoch (timeouts use trio's clock);
     `threads`: the data plane's; `user_agent`: sent to registries;
+    `registries_conf`: a registries.conf instead of the searched ones (skopeo's --registries-conf);
     `registries`: connections and tokens that its owner wants shared between images (None: each has its own).
     """
 
@@ -72,6 +73,7 @@ class System(Struct, frozen=True, kw_only=True):
     wall: Callable[[], float] = time.time
     user_agent: str = "wherry"
     idle_timeout: float = 60.0
+    registries_conf: str | None = None
     registries: RegistryPool | None = None
 
     def path(self, name: str) -> str:

@@ -16,6 +16,8 @@ from wherry.errors import FileMissingError, LimitError, NotFoundError, file_erro
 from wherry.model.goquote import quote
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wherry.system import System
 
 
@@ -52,6 +54,53 @@ def main_files(system: System, filename: str, variable: str) -> Candidates:
             system.etc("usr", "share", "containers", filename),
         )
     )
+
+
+class Sources(Struct, frozen=True):
+    """Where a configuration with drop-in files comes from: the main file, directories of drop-in files in
+    the order of preference, and a file that counts after all others ("" for none)."""
+
+    main: Candidates
+    directories: tuple[str, ...] = ()
+    override: str = ""
+
+
+def sources(system: System, filename: str, variable: str, path: str | None = None) -> Sources:
+    """The places of the configuration `filename`; `path`: a main file that the user named on the command
+    line, beside which drop-in files count as ever. One that `variable` names stands alone."""
+    main = Candidates((path,), must_exist=True) if path else main_files(system, filename, variable)
+    alone = not path and main.must_exist
+    directories = () if alone else drop_in_directories(system, filename)
+    return Sources(main, directories, system.environ.get(f"{variable}_OVERRIDE", ""))
+
+
+def drop_in_directories(system: System, filename: str) -> tuple[str, ...]:
+    """The user's, the administrator's and the distribution's; the latter two have some for root or for
+    others only."""
+    stem, suffix = posixpath.splitext(filename)
+    special = [f"{stem}.{'rootless' if system.uid else 'rootful'}{suffix}.d"]
+    if system.uid:
+        special.append(posixpath.join(special[0], str(system.uid)))
+    found = [posixpath.join(user_config_directory(system), f"{filename}.d")]
+    for parent in (("etc", "containers"), ("usr", "share", "containers")):
+        found += (system.etc(*parent, directory) for directory in (f"{filename}.d", *special))
+    return tuple(found)
+
+
+def drop_ins(system: System, directories: Sequence[str], suffix: str) -> list[str]:
+    """The drop-in files in the order of their names; of several with one name, that of the directory which
+    is preferred. Only regular files count, no links. Raises FileError."""
+    found: dict[str, str] = {}
+    for directory in reversed(directories):
+        try:
+            with os.scandir(system.path(directory)) as entries:
+                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise file_error("open", directory, error) from None
+        found.update((name, posixpath.join(directory, name)) for name in names if name.endswith(suffix))
+    return [found[name] for name in sorted(found)]
 
 
 def read_first(system: System, candidates: Candidates, limit: int) -> Found:
