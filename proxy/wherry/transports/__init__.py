@@ -8,7 +8,6 @@ that offers `parse(text, system)` (interfaces.ReferenceParser). Built-in names c
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, cast
 
 from wherry.errors import InternalError, InvalidError, NotYetError
@@ -54,6 +53,8 @@ def _parser(name: str, text: str) -> ReferenceParser:
         return cast("ReferenceParser", import_module(_BUILT_IN[name]))
     if name in _REMOVED:
         raise InvalidError(f'The transport "{name}:" is not supported in this build')
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
     for found in entry_points(group=GROUP, name=name):
         parser = found.load()
         if not callable(getattr(parser, "parse", None)):
