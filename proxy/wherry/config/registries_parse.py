@@ -26,8 +26,7 @@ _SCHEMES: Final = ("http://", "https://")
 _V1_SECTIONS: Final = ("search", "insecure", "block")
 _SHORT_NAME_MODES: Final = ("enforcing", "permissive", "disabled")
 _PULL_FROM_MIRROR: Final = ("", "all", "digest-only", "tag-only")
-# The domain grammar of Docker references, which also has IPv6 addresses in brackets.
-_DOMAIN: Final = re.compile(rf"{name.DOMAIN}|\[[0-9a-fA-F:]+\](?::[0-9]+)?")
+_DOMAIN: Final = re.compile(name.DOMAIN)
 
 
 class Fragment(Struct, frozen=True):
