@@ -29,7 +29,8 @@ class Reply:
 
     `length`: the Content-Length to claim, where it is not the body's; `end`: what becomes of the connection
     afterwards ("cut": closed without TLS's goodbye; "hang": nothing, until the server stops); `raw`: sent
-    instead of all else; `early`: answer before the request's body is read.
+    instead of all else; `early`: answer before the request's body is read; `late`: sent a moment afterwards,
+    when the answer has been taken.
     """
 
     status: int = 200
@@ -41,6 +42,7 @@ class Reply:
     raw: bytes | None = None
     early: bool = False
     reason: str | None = None
+    late: bytes = b""
 
     def wire(self, *, head_only: bool) -> bytes:
         if self.raw is not None:
@@ -219,6 +221,9 @@ class FakeRegistry:
             self.seen.append(seen)
         reply = answer if isinstance(answer, Reply) else answer(seen)
         sock.sendall(reply.wire(head_only=seen.method == "HEAD"))
+        if reply.late:
+            self._stopping.wait(0.1)
+            sock.sendall(reply.late)
         if reply.end == "hang":
             self._stopping.wait()
         elif reply.end == "reset":

@@ -172,9 +172,12 @@ async def test_what_a_server_says_unasked_is_no_answer(fake: FakeRegistry, engin
     """A second response behind the first one must not be taken for the next request's (R-73)."""
     evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
     fake.on("GET", "/x", Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" + evil))
+    fake.on("GET", "/late", Reply(body=b"ok", late=evil))
     fake.on("GET", "/y", Reply(body=b"good"))
-    assert await get(engine, asking(fake)) == b"ok"
-    assert await get(engine, asking(fake, "/y")) == b"good"
+    for path in ("/x", "/late"):
+        assert await get(engine, asking(fake, path)) == b"ok"
+        await trio.sleep(0.3)
+        assert await get(engine, asking(fake, "/y")) == b"good"
 
 
 async def test_connections_are_not_shared_between_users(fake: FakeRegistry, engine: Engine) -> None:

@@ -34,7 +34,6 @@ from wherry.errors import (
     InvalidError,
     NetworkError,
     NotFoundError,
-    NotYetError,
     RegistryError,
     WherryError,
 )
@@ -114,9 +113,11 @@ async def test_an_image_that_is_pushed_by_digest_can_not_be_read(system: System)
             pass
 
 
-async def test_an_authfile_is_not_built_yet(system: System) -> None:
-    with pytest.raises(NotYetError, match="--authfile is not yet built"):
-        async with docker.parse("//h.example/a", system).source(system, ImageAccess(authfile="/x")):
+async def test_an_authfile_that_can_not_be_read(system: System) -> None:
+    """tests/config/test_auth.py has the rest."""
+    text = r'^getting username and password: reading JSON file "/dev/null": it is not a regular file$'
+    with pytest.raises(InvalidError, match=text):
+        async with docker.parse("//h.example/a", system).source(system, ImageAccess(authfile="/dev/null")):
             pass
 
 
@@ -335,10 +336,12 @@ async def test_connections_and_tokens_are_shared_where_the_owner_says_so(
             async with parsed.source(shared, INSECURE):
                 pass
         assert len(fake.asked("GET", "/v2/")) == len(fake.asked("GET", "/token")) == 1
-        before = fake.connections
+        before = {seen.connection for seen in fake.seen}
         async with parsed.source(shared, LOGIN):
             pass
-        assert fake.connections > before  # another user, another connection
+        assert len(before) == 1
+        assert before.isdisjoint(seen.connection for seen in fake.asked("GET", "/token")[1:])
+        assert fake.asked("GET", "/v2/x/manifests/latest")[-1].connection not in before
     assert len(fake.asked("GET", "/v2/")) == 2
 
 

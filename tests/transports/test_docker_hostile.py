@@ -511,6 +511,14 @@ async def test_foreign_layers_are_fetched_without_credentials(
         with pytest.raises(RegistryError, match=text):
             async with source.blob(nowhere):
                 pass
+        with pytest.raises(NetworkError, match="the reader's own"):
+            async with source.blob(wanted):
+                raise NetworkError("the reader's own")
+        fake.on("GET", "/layer", Reply(body=LAYER))
+        own = msgspec.structs.replace(wanted, urls=(f"{fake.url}/layer",))
+        async with source.blob(own) as blob:
+            assert await read_all(blob, system.threads, 1 << 24, "layer") == LAYER
+        assert fake.asked("GET", "/layer")[0].header("Authorization") is None
         unsupported = msgspec.structs.replace(wanted, urls=urls[:1])
         async with source.blob(unsupported) as blob:
             assert await read_all(blob, system.threads, 1 << 24, "layer") == LAYER

@@ -14,7 +14,7 @@ from wherry.errors import LimitError, NetworkError, RegistryError, StalledError,
 from wherry.model.goquote import quote
 from wherry.registry import origin
 from wherry.registry.client import RegistryClient, scope
-from wherry.registry.errors import read_error
+from wherry.registry.errors import read_error, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -50,33 +50,38 @@ async def open_external(client: RegistryClient, urls: Sequence[str]) -> AsyncIte
 
     None where no URL is http(s). Raises the kind of the last failure, with the texts of all.
     """
-    failures: list[WherryError] = []
     async with AsyncExitStack() as stack:
-        for text in urls:
-            try:
-                url = origin.parse(text, what="layer URL")
-            except RegistryError:
-                continue
-            try:
-                exchange = await stack.enter_async_context(client.open("GET", url))
-                if exchange.status == 200:
-                    _check_encoding(exchange)
-                    yield exchange.body
-                    return
-                raise RegistryError(
-                    f"error fetching external blob from {quote(url.shown)}: "
-                    f"received unexpected HTTP status: {exchange.status} {exchange.reason}",
-                    retryable=exchange.status in (429, 502, 503, 504),
-                    http_status=exchange.status,
-                )
-            except (NetworkError, StalledError, RegistryError, LimitError) as error:
-                failures.append(error)
-        if failures:
-            failures[-1].args = (
-                f"failed fetching external blob from all urls: {', '.join(map(str, failures))}",
+        exchange = await _first_that_answers(stack, client, urls)
+        yield None if exchange is None else exchange.body
+
+
+async def _first_that_answers(
+    stack: AsyncExitStack, client: RegistryClient, urls: Sequence[str]
+) -> Exchange | None:
+    failures: list[WherryError] = []
+    for text in urls:
+        try:
+            url = origin.parse(text, what="layer URL")
+        except RegistryError:
+            continue
+        try:
+            exchange = await stack.enter_async_context(client.open("GET", url))
+            if exchange.status == 200:
+                _check_encoding(exchange)
+                return exchange
+            raise RegistryError(
+                f"error fetching external blob from {quote(url.shown)}: "
+                f"received unexpected HTTP status: {exchange.status} {shown(exchange.reason)}",
+                retryable=exchange.status in (429, 502, 503, 504),
+                http_status=exchange.status,
             )
-            raise failures[-1]
-        yield None
+        except (NetworkError, StalledError, RegistryError, LimitError) as error:
+            failures.append(error)
+    if failures:
+        texts = ", ".join(map(str, failures))
+        failures[-1].args = (f"failed fetching external blob from all urls: {texts}",)
+        raise failures[-1]
+    return None
 
 
 async def exists(
