@@ -100,7 +100,7 @@ OURS: dict[str, tuple[str, Ours]] = {
         "R-50: another type in the index than in the manifest",
         Ours(1, fatal("initializing image from source .*rejecting ambiguous manifest, .+")),
     ),
-    "inspect-images/*oddtype-*": (
+    "inspect-images/*oddtype-[pc]*": (
         "R-50: another type in the index than in the manifest",
         Ours(1, fatal("Error parsing manifest for image: rejecting ambiguous manifest, .+")),
     ),

@@ -147,6 +147,9 @@ class Transfer:
             with context(f"reading config blob {descriptor.digest}"):
                 raw = await image.config_blob()
         with context("writing blob"):
+            if await self._destination.reuse_blob(descriptor, self._hints) is not None:
+                self.tally.reused += 1
+                return
             await self._destination.put_blob(BytesBlob(raw), descriptor, self._progress)
         self.tally.copied += 1
         self.tally.bytes += len(raw)

@@ -201,7 +201,9 @@ async def open_destination(
 
 
 def _open_root(path: str, display: str, stack: AsyncExitStack) -> Folder:
-    make_folder(path, display or ".")
+    if not display:
+        raise FileMissingError("mkdir : no such file or directory")
+    make_folder(path, display)
     root = stack.enter_context(opened_folder(path, display, for_entry=layout.INDEX))
     read_index(root)
     read_layout(root)
