@@ -9,10 +9,12 @@ from wherry.protocol.messages import PolicyOptions
 from wherry.protocol.options import Credentials, ImageAccess, PlatformChoice
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wherry_cli.flagparser import Given
 
 
-def image_access(given: Given, prefix: str = "") -> ImageAccess:
+def image_access(given: Given, environ: Mapping[str, str], prefix: str = "") -> ImageAccess:
     """How one side is reached; `prefix`: "", "src-" or "dest-".
 
     Raises InvalidError where the credentials contradict each other.
@@ -21,11 +23,21 @@ def image_access(given: Given, prefix: str = "") -> ImageAccess:
         credentials=_credentials(given, prefix),
         anonymous=given.on(f"{prefix}no-creds"),
         registry_token=given.text(f"{prefix}registry-token"),
+        authfile=_authfile(given, environ, prefix),
         cert_dir=given.text(f"{prefix}cert-dir") or None,
         tls_verify=_tls_verify(given, prefix),
         daemon_host=given.text(f"{prefix}daemon-host") or None,
         shared_blob_dir=given.text(f"{prefix}shared-blob-dir") or None,
     )
+
+
+def _authfile(given: Given, environ: Mapping[str, str], prefix: str) -> str | None:
+    """The side's own flag; else the shared one, whose default is $REGISTRY_AUTH_FILE. An empty one means the
+    search of containers-auth.json(5)."""
+    for key in (f"{prefix}authfile", "authfile"):
+        if given.present(key):
+            return given.text(key) or None
+    return environ.get("REGISTRY_AUTH_FILE") or None
 
 
 def _tls_verify(given: Given, prefix: str) -> bool | None:

@@ -85,7 +85,6 @@ FLAGS: tuple[Flag, ...] = (
         plain=(*_REGISTRY, *_COPIES),
         sided=_COPIES,
         shown="FILE",
-        not_yet=4,
     ),
     Flag(
         "creds",

@@ -22,7 +22,7 @@ def run(call: Call) -> int:
     given = call.given
     refuse, access = "", ImageAccess()
     try:
-        access = image_access(given)
+        access = image_access(given, call.environ)
     except InvalidError as error:
         refuse = str(error)  # told by Initialize, as skopeo does: a client sees no stderr
     settings = ProxySettings(
@@ -33,6 +33,10 @@ def run(call: Call) -> int:
         log=call.log.write,
     )
     system = build_system(
-        call.cwd, call.environ, given.text("tmpdir") or "", given.text("user-agent-prefix") or ""
+        call.cwd,
+        call.environ,
+        given.text("tmpdir") or "",
+        given.text("user-agent-prefix") or "",
+        call.log.warn,
     )
     return serve_fd(given.number("sockfd"), system, settings)

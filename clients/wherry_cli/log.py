@@ -38,6 +38,10 @@ class Log(NamedTuple):
         )
         write_all(self.fd, line.encode(errors="surrogateescape"))
 
+    def warn(self, message: str) -> None:
+        """Write a warning: the `warn` of a System."""
+        self.write("warning", message)
+
 
 def plain_line(level: Level, message: str, when: str, fields: dict[str, object]) -> str:
     """A line for a file or a pipe: `time="…" level=… msg=…` and the fields, sorted."""

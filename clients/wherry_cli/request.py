@@ -111,7 +111,11 @@ async def _ask_once(call: Call, question: Question[T]) -> T:
         platform=platform_choice(given), policy=policy_options(given), log=call.log.write
     )
     system = build_system(
-        call.cwd, call.environ, given.text("tmpdir") or "", given.text("user-agent-prefix") or ""
+        call.cwd,
+        call.environ,
+        given.text("tmpdir") or "",
+        given.text("user-agent-prefix") or "",
+        call.log.warn,
     )
     call.log.write("debug", f"Asking the embedded server: {call.line.command} {' '.join(call.arguments)}")
     async with embedded(system, settings) as sock, AsyncClient.over(sock) as client:

@@ -50,6 +50,10 @@ class RegistryPool(Protocol):
         ...
 
 
+def unheard(text: str) -> None:
+    """The `warn` of a System whose owner wants no warnings."""
+
+
 class System(Struct, frozen=True, kw_only=True):
     """Where we are.
 
@@ -59,6 +63,8 @@ class System(Struct, frozen=True, kw_only=True):
     from which an index's instance is chosen; `wall`: seconds since the epoch (timeouts use trio's clock);
     `threads`: the data plane's; `user_agent`: sent to registries;
     `registries_conf`: a registries.conf instead of the searched ones (skopeo's --registries-conf);
+    `own_credentials`: whether files and helpers of the user we run as may be asked for credentials (False in
+    a server of several users, C-16); `warn`: takes a text that the user should see;
     `registries`: connections and tokens that its owner wants shared between images (None: each has its own).
     """
 
@@ -74,6 +80,8 @@ class System(Struct, frozen=True, kw_only=True):
     user_agent: str = "wherry"
     idle_timeout: float = 60.0
     registries_conf: str | None = None
+    own_credentials: bool = True
+    warn: Callable[[str], None] = unheard
     registries: RegistryPool | None = None
 
     def path(self, name: str) -> str:

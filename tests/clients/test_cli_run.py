@@ -106,7 +106,6 @@ def test_quiet_copy_says_nothing(tmp_path: Path) -> None:
         (("copy", "--dest-compress-level", "3"), "dest-compress-level"),
         (("copy", "--dest-precompute-digests"), "dest-precompute-digests"),
         (("copy", "--dest-oci-accept-uncompressed-layers"), "dest-oci-accept-uncompressed-layers"),
-        (("copy", "--src-authfile", "x"), "src-authfile"),
         (("--registries.d", "x", "copy"), "registries.d"),
         (("--registries-conf", "x", "copy"), "registries-conf"),
         (("--tls-details", "x", "copy"), "tls-details"),

@@ -12,11 +12,13 @@ from msgspec import Struct
 from wherry.model.platforms import PlatformChoice as PlatformChoice
 
 
-class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
-    """A user and his password for a registry."""
+class Credentials(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A user and his password for a registry, or the identity token that stands for both (OAuth2's refresh
+    token, from which a token server makes others)."""
 
     username: str
     password: str
+    identity_token: str = ""
 
     def __repr__(self) -> str:
         return f"Credentials(username={self.username!r}, password=…)"
@@ -45,5 +47,5 @@ class ImageAccess(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
         token = "…" if self.registry_token else None
         return (
             f"ImageAccess(credentials={self.credentials!r}, registry_token={token}, "
-            f"cert_dir={self.cert_dir!r}, tls_verify={self.tls_verify!r})"
+            f"authfile={self.authfile!r}, cert_dir={self.cert_dir!r}, tls_verify={self.tls_verify!r})"
         )

@@ -1,8 +1,8 @@
 """A registry as one user reaches it: ping, authorization, requests to its API.
 
-Spec: distribution-spec; skopeo-reference N1 to N5. registries.conf, auth.json, certs.d, and waiting out 429
-answers are not here yet: the first three decide which `ImageAccess` a client is made with, the last belongs
-around `RegistryClient.request`.
+Spec: distribution-spec; skopeo-reference N1 to N5. registries.conf, certs.d, and waiting out 429 answers
+are not here yet: the first two decide which `ImageAccess` a client is made with, the last belongs around
+`RegistryClient.request`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import trio
 from msgspec import Struct
 
-from wherry.errors import InternalError, InvalidError, NotYetError, WherryError, context
+from wherry.config import auth
+from wherry.errors import InternalError, InvalidError, WherryError, context
 from wherry.registry import challenge, origin
 from wherry.registry.challenge import Challenge, Scope
 from wherry.registry.control import Answer, Control, Headers
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Self
 
+    from wherry.model.name import Named
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
 
@@ -240,7 +243,7 @@ def _visible(token: str) -> str:
 def _partition(access: ImageAccess) -> str:
     """Differs where the rights differ; nothing can be learnt from it."""
     credentials = access.credentials if not access.anonymous else None
-    user = (credentials.username, credentials.password) if credentials is not None else ()
+    user = msgspec.structs.astuple(credentials) if credentials is not None else ()
     parts = (str(len(user)), *user, access.registry_token or "")
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -270,12 +273,8 @@ class Registries:
         await self._engine.__aexit__(*details)
 
     def client(self, registry: str, access: ImageAccess) -> RegistryClient:
-        """The client of a registry (`host[:port]` as in image names).
-
-        Raises NotYetError for what `access` asks and is not built yet.
-        """
-        if access.authfile is not None:
-            raise NotYetError("--authfile is not yet built: name the user with --creds or --username")
+        """The client of a registry (`host[:port]` as in image names), with the rights of `access` alone:
+        no file is asked for credentials."""
         key = (registry, access)
         if (known := self._clients.pop(key, None)) is None:
             known = RegistryClient(registry, access, self._system, self._engine)
@@ -283,6 +282,14 @@ class Registries:
         if len(self._clients) > CLIENT_LIMIT:
             del self._clients[next(iter(self._clients))]  # the one asked for longest ago
         return known
+
+    async def for_repository(self, named: Named, access: ImageAccess) -> RegistryClient:
+        """The client of a repository's registry, with the credentials that `access` brings, or else those
+        that files and credential helpers hold for the repository (F1; wherry.config.auth).
+
+        Raises what reading those raises: `getting username and password: …`.
+        """
+        return self.client(named.domain, await auth.resolve(named.name, access, self._system))
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """Bearer tokens (Docker registry token authentication): which server may be asked, what it may answer.
 
-Spec: distribution's docs/spec/auth/token.md; skopeo-reference N2; hostile-cases R-16 to R-28. Identity tokens
-and credentials from files come with the configuration files; `Credentials` is all there is here.
+Spec: distribution's docs/spec/auth/token.md; skopeo-reference N2; hostile-cases R-16 to R-28. Whose
+`Credentials` they are is found out before (wherry.config.auth).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from wherry.protocol.options import Credentials
     from wherry.registry.challenge import Challenge, Scope
-    from wherry.registry.control import Control
+    from wherry.registry.control import Answer, Control
     from wherry.registry.dial import Guard
 
 BODY_LIMIT: Final = 1024 * 1024
@@ -100,12 +100,27 @@ def token_url(server: TokenServer, credentials: Credentials | None, scopes: Sequ
         pairs.append(("service", server.service))
     pairs.extend(("scope", str(scope)) for scope in scopes)
     pairs.sort(key=lambda pair: pair[0])
-    return server.realm.sibling(f"{path}?{urlencode(pairs)}" if pairs else path)
+    return server.realm.sibling(f"{path}?{urlencode(pairs, errors='surrogateescape')}" if pairs else path)
+
+
+def refresh_form(server: TokenServer, identity_token: str, scopes: Sequence[Scope]) -> bytes:
+    """The form that asks for a token with an identity token (distribution's docs/spec/auth/oauth.md)."""
+    pairs = parse_qsl(server.realm.target.partition("?")[2], keep_blank_values=True)
+    pairs += [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", identity_token),
+        ("client_id", "containers/image"),
+    ]
+    if server.service:
+        pairs.append(("service", server.service))
+    pairs.extend(("scope", str(scope)) for scope in scopes)
+    pairs.sort(key=lambda pair: pair[0])
+    return urlencode(pairs, errors="surrogateescape").encode("ascii")
 
 
 def basic(credentials: Credentials) -> str:
     """The value of an Authorization header (RFC 7617)."""
-    pair = f"{credentials.username}:{credentials.password}".encode()
+    pair = f"{credentials.username}:{credentials.password}".encode("utf-8", "surrogateescape")
     return f"Basic {base64.b64encode(pair).decode('ascii')}"
 
 
@@ -154,23 +169,37 @@ class Tokens:
             return known.value
 
     async def _ask(self, control: Control, server: TokenServer, scopes: tuple[Scope, ...]) -> Token:
+        if self._credentials is not None and self._credentials.identity_token:
+            return await self._refresh(control, server, self._credentials.identity_token, scopes)
         url = token_url(server, self._credentials, scopes)
         authorization = None
         if self._credentials is not None and self._credentials.username and self._credentials.password:
             authorization = Authorization(url.origin, basic(self._credentials))
         async with control.request("GET", url, authorization=authorization, guard=server.guard) as answer:
-            if answer.exchange.status != 200:
-                raise _refusal(await read_error(answer.exchange))
-            with context("reading bearer token response"):
-                body = await answer.read(BODY_LIMIT)
-        return parse_token(body, trio.current_time())
+            return await _read_token(answer)
+
+    async def _refresh(
+        self, control: Control, server: TokenServer, identity_token: str, scopes: tuple[Scope, ...]
+    ) -> Token:
+        form = refresh_form(server, identity_token, scopes)
+        headers = (("Content-Type", "application/x-www-form-urlencoded"),)
+        async with control.request("POST", server.realm, headers, content=form, guard=server.guard) as answer:
+            return await _read_token(answer, "Trying to obtain access token")
 
 
-def _refusal(error: WherryError) -> WherryError:
+async def _read_token(answer: Answer, refused: str = "Requesting bearer token") -> Token:
+    if answer.exchange.status != 200:
+        raise _refusal(await read_error(answer.exchange), refused)
+    with context("reading bearer token response"):
+        body = await answer.read(BODY_LIMIT)
+    return parse_token(body, trio.current_time())
+
+
+def _refusal(error: WherryError, what: str) -> WherryError:
     kind: type[WherryError] = RegistryError if error.retryable else AuthError
     texts = {
         401: f"unable to retrieve auth token: invalid username/password: {error}",
         429: "too many requests to registry",
     }
-    text = texts.get(error.http_status or 0, f"Requesting bearer token: {error}")
+    text = texts.get(error.http_status or 0, f"{what}: {error}")
     return kind(text, retryable=error.retryable, http_status=error.http_status, retry_after=error.retry_after)

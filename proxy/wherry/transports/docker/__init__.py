@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 
-from wherry.errors import InvalidError
+from wherry.errors import InvalidError, context
 from wherry.model import name
 from wherry.model.goquote import quote
 from wherry.model.name import DockerName
@@ -66,7 +66,9 @@ class DockerReference(Struct, frozen=True):
 
         async with sharing(system) as registries:
             named = self.image.named
-            return await list_tags(registries.client(named.domain, access), named)
+            with context("failed to create client"):
+                client = await registries.for_repository(named, access)
+            return await list_tags(client, named)
 
 
 def parse(text: str, system: System) -> DockerReference:

@@ -52,7 +52,7 @@ async def open_destination(
 ) -> AsyncIterator[DockerDestination]:
     """A destination for one image; leaving without `commit` leaves the tag as it was."""
     async with sharing(system) as registries:
-        yield DockerDestination(registries.client(image.named.domain, access), image)
+        yield DockerDestination(await registries.for_repository(image.named, access), image)
 
 
 class DockerDestination:

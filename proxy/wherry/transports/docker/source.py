@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 async def open_source(image: DockerName, system: System, access: ImageAccess) -> AsyncIterator[DockerSource]:
     """Resolve the image's tag or digest once, and hand out a source of what it named then (R-62)."""
     async with sharing(system) as registries:
-        client = registries.client(image.named.domain, access)
+        client = await registries.for_repository(image.named, access)
         fetched = await manifests.get(client, image.named, image.tag_or_digest)
         top = Unverified(fetched.raw, fetched.media_type)
         if image.named.digest is not None:
