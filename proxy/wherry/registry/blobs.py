@@ -40,7 +40,7 @@ async def open_blob(client: RegistryClient, name: Named, digest: Digest) -> Asyn
         if exchange.status != 200:
             with context("fetching blob"):
                 raise await read_error(exchange)
-        _check_encoding(exchange)
+        check_identity(exchange)
         yield exchange.body
 
 
@@ -67,7 +67,7 @@ async def _first_that_answers(
         try:
             exchange = await stack.enter_async_context(client.open("GET", url))
             if exchange.status == 200:
-                _check_encoding(exchange)
+                check_identity(exchange)
                 return exchange
             raise RegistryError(
                 f"error fetching external blob from {quote(url.shown)}: "
@@ -108,7 +108,8 @@ async def exists(
         return int(length)
 
 
-def _check_encoding(exchange: Exchange) -> None:
+def check_identity(exchange: Exchange) -> None:
+    """Refuse a body that the server encoded unasked: RegistryError."""
     encoding = exchange.header("Content-Encoding")
     if encoding is not None and not _IDENTITY.fullmatch(encoding):
         raise RegistryError(f"the response is encoded as {quote(encoding)}, which was not asked for")
