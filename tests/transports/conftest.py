@@ -13,8 +13,16 @@ from wherry.system import System
 
 
 @pytest.fixture
-def system() -> System:
-    return System(platform=PlatformChoice("linux", "amd64"), threads=DataThreads(), user_agent="tests/1")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    """With an empty root and home: no configuration of this machine counts."""
+    empty = str(tmp_path_factory.mktemp("empty"))
+    return System(
+        root=empty,
+        home=empty,
+        platform=PlatformChoice("linux", "amd64"),
+        threads=DataThreads(),
+        user_agent="tests/1",
+    )
 
 
 @pytest.fixture

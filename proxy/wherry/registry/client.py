@@ -1,7 +1,7 @@
 """A registry as one user reaches it: ping, authorization, requests to its API.
 
-Spec: distribution-spec; skopeo-reference N1 to N5. registries.conf, certs.d, and waiting out 429 answers
-are not here yet: the first two decide which `ImageAccess` a client is made with, the last belongs around
+Spec: distribution-spec; skopeo-reference N1 to N5. Which `ImageAccess` a client is made with is the
+configuration's business (wherry.config.access); waiting out 429 answers is not here yet, and belongs around
 `RegistryClient.request`.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from wherry.config import auth
+from wherry.config.access import configured
 from wherry.errors import InternalError, InvalidError, WherryError, context
 from wherry.registry import challenge, origin
 from wherry.registry.challenge import Challenge, Scope
@@ -284,12 +284,13 @@ class Registries:
         return known
 
     async def for_repository(self, named: Named, access: ImageAccess) -> RegistryClient:
-        """The client of a repository's registry, with the credentials that `access` brings, or else those
-        that files and credential helpers hold for the repository (F1; wherry.config.auth).
+        """The client of a repository's registry, reached as the caller and the configuration files say
+        (wherry.config.access).
 
-        Raises what reading those raises: `getting username and password: …`.
+        Raises what reading those raises (`getting username and password: …`), and PolicyError for a
+        registry that they block.
         """
-        return self.client(named.domain, await auth.resolve(named.name, access, self._system))
+        return self.client(named.domain, await configured(named, access, self._system))
 
 
 @asynccontextmanager

@@ -1,11 +1,16 @@
-"""Reading an image from a registry. Mirrors (registries.conf) would be tried in `open_source`."""
+"""Reading an image from a registry, or from a mirror of it (containers-registries.conf(5))."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+import math
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
 
-from wherry.errors import CorruptError
+import trio
+
+from wherry.config import registries_load
+from wherry.config.access import configured_source
+from wherry.errors import CorruptError, StalledError, WherryError, context
 from wherry.interfaces import Unverified
 from wherry.model import digest as digests
 from wherry.model.manifest import matches_digest
@@ -13,7 +18,7 @@ from wherry.registry import blobs, manifests
 from wherry.registry.client import sharing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from wherry.interfaces import Blob
     from wherry.model.descriptor import Descriptor
@@ -24,16 +29,57 @@ if TYPE_CHECKING:
     from wherry.system import System
 
 
+MIRROR_LIMIT_S: Final = 30.0
+"""For all that a mirror is asked while an image is opened: one that hangs must not hold up the others."""
+
+
 @asynccontextmanager
 async def open_source(image: DockerName, system: System, access: ImageAccess) -> AsyncIterator[DockerSource]:
-    """Resolve the image's tag or digest once, and hand out a source of what it named then (R-62)."""
+    """Resolve the image's tag or digest once, and hand out a source of what it named then (R-62).
+
+    The mirrors that registries.conf names are asked first, in their order; the first place that has the image
+    serves its blobs too. Raises what the last place, the registry itself, failed with, and tells of all.
+    """
+    with context("loading registries configuration"):
+        config = registries_load.load(system)
+    places = config.pull_sources(image.named)
     async with sharing(system) as registries:
-        client = await registries.for_repository(image.named, access)
-        fetched = await manifests.get(client, image.named, image.tag_or_digest)
-        top = Unverified(fetched.raw, fetched.media_type)
-        if image.named.digest is not None:
-            _check_digest(fetched.raw, image.named.digest)
-        yield DockerSource(client, image.named, top)
+        failures: list[str] = []
+        for place in places:
+            try:
+                with _limited(MIRROR_LIMIT_S if place is not places[-1] else math.inf):
+                    reached = await configured_source(place, image.named, access, system, config)
+                    client = registries.client(place.named.domain, reached)
+                    source = DockerSource(client, place.named, await _top(client, place.named))
+                break
+            except WherryError as error:
+                if place is places[-1]:
+                    _add_mirrors(error, place.named, failures)
+                    raise
+                failures.append(f"[{place.named}: {error}]")
+        yield source
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise StalledError(f"no manifest within {seconds:g} seconds")
+
+
+async def _top(client: RegistryClient, named: Named) -> Unverified:
+    fetched = await manifests.get(client, named, named.digest or named.tag)
+    if named.digest is not None:
+        _check_digest(fetched.raw, named.digest)
+    return Unverified(fetched.raw, fetched.media_type)
+
+
+def _add_mirrors(error: WherryError, primary: Named, failures: Sequence[str]) -> None:
+    """Put the errors of its mirrors before the registry's own (R3)."""
+    if failures:
+        listed = "\n".join(failures)
+        error.args = (f"(Mirrors also failed: {listed}): {primary}: {error}", *error.args[1:])
 
 
 class DockerSource:
