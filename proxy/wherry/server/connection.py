@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,6 +29,7 @@ from wherry.server.bugs import told
 from wherry.server.extended import ExtendedFace
 from wherry.server.legacy import LegacyFace
 from wherry.server.state import ConnectionState
+from wherry.streams.background import background
 
 if TYPE_CHECKING:
     from wherry.protocol.messages import Event
@@ -49,9 +51,11 @@ async def serve_connection(sock: socket.socket, system: System, settings: ProxyS
 
 
 async def _serve(sock: socket.socket, system: System, settings: ProxySettings) -> None:
-    async with trio.open_nursery() as lifetime:
-        async with trio.open_nursery() as transfers:
+    with ExitStack() as stack:
+        stack.callback(fdpass.discard, sock)
+        async with background() as lifetime, trio.open_nursery() as transfers:
             state = ConnectionState(transfers, system, settings)
+            stack.callback(state.pipes.close)
             connection = Connection(sock, state, settings)
             lifetime.start_soon(_cancel_on_hangup, sock, lifetime.cancel_scope)
             lifetime.start_soon(state.pipes.watch)
@@ -64,9 +68,6 @@ async def _serve(sock: socket.socket, system: System, settings: ProxySettings) -
                 state.no_more_requests()
             if connection.shut_down:
                 transfers.cancel_scope.cancel()
-        lifetime.cancel_scope.cancel()
-    state.pipes.close()
-    fdpass.discard(sock)
 
 
 async def _cancel_on_hangup(sock: socket.socket, scope: trio.CancelScope) -> None:
