@@ -24,6 +24,7 @@ from wherry.errors import (
     StalledError,
     WherryError,
 )
+from wherry.protocol.fdpass import close_all
 from wherry.protocol.messages import ErrorDetail, Event, Method
 
 T = TypeVar("T")
@@ -99,6 +100,15 @@ def error_of(text: str, code: str, detail: ErrorDetail | None) -> WherryError:
     kind = _KINDS.get(detail.kind, InternalError)
     after = None if detail.retry_after_ms is None else detail.retry_after_ms / 1000
     return kind(text, retryable=detail.retryable, http_status=detail.http_status, retry_after=after)
+
+
+def fds_of(response: Response, count: int) -> tuple[int, ...]:
+    """The descriptors that a reply must have brought. Raises ProxyGoneError, and closes them, where it
+    brought another number."""
+    if len(response.fds) != count:
+        close_all(response.fds)
+        raise ProxyGoneError(f"the proxy's reply brought {len(response.fds)} file descriptors, not {count}")
+    return response.fds
 
 
 def convert(value: object, kind: type[T]) -> T:

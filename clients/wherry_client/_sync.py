@@ -6,6 +6,7 @@ import io
 import os
 import selectors
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wherry import __version__
@@ -117,7 +118,17 @@ class Client:
 
         Raises the reply's error, or ProxyGoneError where the connection ends instead.
         """
-        return self.wait_reply(self.send(method, extended=extended), on_event)
+        number = self.send(method, extended=extended)
+        try:
+            return self.wait_reply(number, on_event)
+        except WherryError:
+            raise
+        except BaseException:
+            # Raised by on_event, or a KeyboardInterrupt: the reply is dropped when it comes.
+            if number is not None:
+                with suppress(ProxyGoneError):
+                    self.send(messages.Cancel(number))
+            raise
 
     def send(self, method: Method[Any], *, extended: bool | None = None) -> int | None:
         """Send a request without waiting for its reply; its id, None for a legacy one."""
@@ -139,8 +150,11 @@ class Client:
         while True:
             message = self._receive()
             if not isinstance(message, Response):
-                if on_event is not None:
+                if on_event is not None and message.id == number:
                     on_event(message)
+                continue
+            if number is not None and message.number is not None and message.number < number:
+                fdpass.close_all(message.fds)  # Of a request whose caller left by an exception.
                 continue
             if message.number != number and message.error is None:
                 fdpass.close_all(message.fds)
@@ -196,14 +210,14 @@ class Client:
 
         response = self.call(messages.Copy(source, destination, options or messages.CopyOptions()), told)
         if response.fds:
-            return _session.parse(_drain(response.fds[0]), messages.CopyResult)
+            return _session.parse(_drain(response), messages.CopyResult)
         return _session.convert(response.value, messages.CopyResult)
 
     def document(self, method: Method[Any]) -> bytes:
         """Call a method whose reply is a document, and read it whole."""
         response = self.call(method)
+        data = _drain(response)
         announced = _session.convert(response.value, messages.Document)
-        data = _drain(response.fds[0])
         if len(data) != announced.bytes:
             raise ProxyGoneError(f"the proxy sent {len(data)} of a document's {announced.bytes} bytes")
         return data
@@ -244,12 +258,12 @@ class Image:
     def raw_manifest(self) -> tuple[str, bytes]:
         """(digest, bytes as they are); needs the extended protocol."""
         response = self._client.call(messages.GetRawManifest(self.handle))
-        return response.value, _drain(response.fds[0])
+        return response.value, _drain(response)
 
     def raw_config(self) -> tuple[str, bytes]:
         """(digest, bytes as they are); needs the extended protocol."""
         response = self._client.call(messages.GetRawConfig(self.handle))
-        return response.value, _drain(response.fds[0])
+        return response.value, _drain(response)
 
     def layers(self) -> tuple[LayerInfo, ...]:
         """Digest, size and media type of each layer."""
@@ -262,10 +276,10 @@ class Image:
         if self._client.hello is not None:
             options = messages.BlobOptions(size=size, verify=False)
             response = self._client.call(messages.OpenBlob(self.handle, digest, options))
-            return BlobStream(response.fds, Verifier(wanted, size), tracked=True)
+            return BlobStream(_session.fds_of(response, 2), Verifier(wanted, size), tracked=True)
         response = self._client.call(messages.GetRawBlob(self.handle, digest))
         known = size if size >= 0 else response.value
-        return BlobStream(response.fds, Verifier(wanted, known), tracked=False)
+        return BlobStream(_session.fds_of(response, 2), Verifier(wanted, known), tracked=False)
 
 
 class BlobStream(io.RawIOBase):
@@ -319,7 +333,8 @@ def _read_to_end(fd: int) -> bytes:
     return b"".join(chunks)
 
 
-def _drain(fd: int) -> bytes:
+def _drain(response: Response) -> bytes:
+    (fd,) = _session.fds_of(response, 1)
     try:
         return _read_to_end(fd)
     finally:
@@ -331,7 +346,7 @@ def _finish(client: Client, response: Response) -> bytes:
 
     The request goes out first and its reply is awaited beside the data, so neither side waits for the other.
     """
-    (reader,) = response.fds
+    (reader,) = _session.fds_of(response, 1)
     chunks: list[bytes] = []
     try:
         with selectors.DefaultSelector() as selector:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from wherry import __version__
-from wherry.errors import ProxyGoneError, WherryError
+from wherry.errors import NotYetError, ProxyGoneError, WherryError
 from wherry.model import digest as digests
 from wherry.protocol import fdpass, messages
 from wherry.protocol.framing import REPLY_LIMIT
@@ -45,6 +45,8 @@ class _Waiting:
         self.on_event = on_event
         self.done = trio.Event()
         self.response: Response | None = None
+        self.raised: Exception | None = None
+        """What `on_event` raised: the call's to raise, not the reading task's."""
 
 
 class AsyncClient:
@@ -116,7 +118,15 @@ class AsyncClient:
         hello = messages.ClientHello(
             messages.EXTENDED_VERSIONS, f"wherry-client/{__version__}", want=("progress",)
         )
-        response = await self.call(messages.Hello(hello))
+        try:
+            response = await self.call(messages.Hello(hello))
+        except WherryError as error:
+            if str(error) != "unknown method: Hello":
+                raise
+            raise NotYetError(
+                "this proxy has no extended protocol, and AsyncClient is not yet built for the legacy one: "
+                "use Client"
+            ) from None
         self._hello = _session.convert(response.value, messages.ServerHello)
 
     # Requests and replies
@@ -126,28 +136,34 @@ class AsyncClient:
 
         Raises the reply's error, or ProxyGoneError where the connection ends instead.
         """
+        if self._ended is not None:
+            raise ProxyGoneError(str(self._ended))
         number = self._next
         self._next += 1
         waiting = self._waiting[number] = _Waiting(on_event)
         try:
             await self._send(_session.encode(method, number))
-            await waiting.done.wait()
-        except trio.Cancelled:
-            await self._abandon(number, waiting)
-            raise
+            try:
+                await waiting.done.wait()
+                if waiting.raised is not None:
+                    raise waiting.raised
+            except BaseException:
+                await self._abandon(number, waiting)
+                raise
         finally:
             self._waiting.pop(number, None)
         response = waiting.response
         if response is None:
-            raise self._ended or ProxyGoneError("the proxy closed the connection")
+            raise ProxyGoneError(str(self._ended or "the proxy closed the connection"))
         if response.error is not None:
             raise response.error
         return response
 
     async def _abandon(self, number: int, waiting: _Waiting) -> None:
         """Tell the server that nobody waits any more, and take what its reply may still bring."""
-        if self._ended is None:
-            with trio.move_on_after(1, shield=True):
+        if self._ended is None and waiting.response is None:
+            waiting.on_event, waiting.done = None, trio.Event()
+            with trio.move_on_after(1, shield=True), suppress(ProxyGoneError):
                 await self._send(_session.encode(messages.Cancel(number), self._next))
                 self._next += 1
                 await waiting.done.wait()
@@ -189,7 +205,10 @@ class AsyncClient:
 
     def _deliver(self, message: Response | Event) -> None:
         if isinstance(message, Response):
-            waiting = self._waiting.get(message.number) if message.number is not None else None
+            number = message.number
+            if number is None and self._hello is None:
+                number = 1  # A legacy server's answer to Hello.
+            waiting = self._waiting.get(number) if number is not None else None
             if waiting is None:
                 fdpass.close_all(message.fds)
             else:
@@ -198,7 +217,11 @@ class AsyncClient:
         else:
             waiting = self._waiting.get(message.id)
             if waiting is not None and waiting.on_event is not None:
-                waiting.on_event(message)
+                try:
+                    waiting.on_event(message)
+                except Exception as error:
+                    waiting.raised = error
+                    waiting.done.set()
 
     # Methods
 
@@ -239,13 +262,13 @@ class AsyncClient:
         method = messages.Copy(source, destination, options or messages.CopyOptions())
         response = await self.call(method, told)
         if response.fds:
-            return _session.parse(await _drain(response.fds[0]), messages.CopyResult)
+            return _session.parse(await _drain(response), messages.CopyResult)
         return _session.convert(response.value, messages.CopyResult)
 
     async def document(self, method: Method[Any]) -> bytes:
         """Call a method whose reply is a document, and read it whole."""
         response = await self.call(method)
-        data = await _drain(response.fds[0])
+        data = await _drain(response)
         announced = _session.convert(response.value, messages.Document)
         if len(data) != announced.bytes:
             raise ProxyGoneError(f"the proxy sent {len(data)} of a document's {announced.bytes} bytes")
@@ -266,7 +289,7 @@ class AsyncClient:
         # read.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(finish)
-            data = await _drain(response.fds[0])
+            data = await _drain(response)
         if verdicts:
             raise verdicts[0]
         return response.value, data
@@ -301,12 +324,12 @@ class AsyncImage:
     async def raw_manifest(self) -> tuple[str, bytes]:
         """(digest, bytes as they are)."""
         response = await self._client.call(messages.GetRawManifest(self.handle))
-        return response.value, await _drain(response.fds[0])
+        return response.value, await _drain(response)
 
     async def raw_config(self) -> tuple[str, bytes]:
         """(digest, bytes as they are)."""
         response = await self._client.call(messages.GetRawConfig(self.handle))
-        return response.value, await _drain(response.fds[0])
+        return response.value, await _drain(response)
 
     async def layers(self) -> tuple[LayerInfo, ...]:
         """Digest, size and media type of each layer."""
@@ -319,7 +342,7 @@ class AsyncImage:
         wanted = digests.parse(digest)
         options = messages.BlobOptions(size=size, verify=False)
         response = await self._client.call(messages.OpenBlob(self.handle, digest, options))
-        data, status = response.fds
+        data, status = _session.fds_of(response, 2)
         async with trio.lowlevel.FdStream(data) as stream, trio.lowlevel.FdStream(status) as verdict:
             yield _chunks(stream, verdict, Verifier(wanted, size))
 
@@ -341,6 +364,7 @@ async def _read_to_end(stream: trio.lowlevel.FdStream) -> bytes:
     return b"".join(chunks)
 
 
-async def _drain(fd: int) -> bytes:
+async def _drain(response: Response) -> bytes:
+    (fd,) = _session.fds_of(response, 1)
     async with trio.lowlevel.FdStream(fd) as stream:
         return await _read_to_end(stream)

@@ -220,8 +220,11 @@ def test_an_exception_of_the_caller_s_leaves_the_connection_in_order(
     def refuse(step: messages.Step) -> None:
         raise KeyError(step.name)
 
-    with pytest.raises(KeyError, match="signatures|blob|manifest|config"):
-        client.copy(f"oci:{images}/two", f"oci:{tmp_path}/copied:t", TRUST, refuse)
+    for _ in range(2):
+        with pytest.raises(KeyError, match=r"signatures|blob|manifest|config"):
+            client.copy(f"oci:{images}/two", f"oci:{tmp_path}/copied:t", TRUST, refuse)
+    result = client.copy(f"oci:{images}/two", f"oci:{tmp_path}/copied:t", TRUST)
+    assert result.digest == stored(images / "two").digest
     assert client.inspect(f"oci:{images}/one").digest == stored(images / "one").digest
 
 
@@ -253,7 +256,7 @@ from wherry.protocol import fdpass
 sock = socket.socket(fileno=0)
 while data := sock.recv(32768):
     if b"Hello" in data:
-        sock.send(b'{{"success":false,"value":null,"pipeid":0,"error_code":"other","error":"unknown method: Hello"}}')
+        sock.send(b'{{"success":false,"error_code":"other","error":"unknown method: Hello"}}')
     elif b"Initialize" in data:
         sock.send(b'{{"success":true,"value":"0.2.8","pipeid":0,"error_code":"","error":""}}')
     else:
@@ -313,7 +316,7 @@ def test_a_blob_that_ends_too_early_without_a_word() -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(ProxyGoneError, match="no such file or directory|No such file"):
+    with pytest.raises(ProxyGoneError, match="No such file"):
         Client.spawn([str(tmp_path / "nope")])
     with pytest.raises(ProxyGoneError, match="connecting to"):
         Client.connect(tmp_path / "nope")
