@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
+from benchmarks import blob_info
 from benchmarks.commands import CommandError, command_memory, run_command
 from benchmarks.environment import Bench
 from benchmarks.harness import Case, Contender, Measure, Sample, cpu_seconds, memory_peak
@@ -37,6 +37,9 @@ def cases(bench: Bench) -> list[Case]:
                 opened = partial(_copy, bench, place, to, image, state == "warm")
                 said = f"{title}, {image}, {'through a warm server' if state == 'warm' else 'cold command'}"
                 made.append(Case(name, said, opened, bench.rounds, cold=state == "cold"))
+    opened = partial(_copy_on_disk, bench, "registry", "dir", "l64", True)
+    said = "docker→dir, l64, through a warm server; skopeo's blob cache on the disk"
+    made.append(Case("copy.docker-dir.l64.warm-disk-cache", said, opened, bench.rounds))
     return made
 
 
@@ -53,7 +56,7 @@ class Target:
         """Remove the last copy; the reference to copy to."""
         if self._to == "docker":
             # Its storage is emptied, and what skopeo noted about it too: else it would mount, not upload.
-            forget_blob_info()
+            blob_info.forget()
             return self._bench.push_target().docker("bench/copy:latest")
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.parent.mkdir(parents=True, exist_ok=True)
@@ -69,15 +72,12 @@ class Target:
             raise CommandError(f"{self._folder}/{inside} has the digest {found}, not {self._digest}")
 
 
-def forget_blob_info() -> None:
-    """Remove skopeo's cache of where blobs are, if it is the run's own."""
-    if isolated_cache is not None:
-        for entry in isolated_cache.glob("*"):
-            entry.unlink(missing_ok=True)
-
-
-isolated_cache: Path | None = None
-"""Where that cache is, set by the run once it made sure that it is not the machine's own."""
+@contextmanager
+def _copy_on_disk(
+    bench: Bench, place: str, to: str, image: str, warm: bool, contender: Contender
+) -> Iterator[Measure]:
+    with blob_info.on_disk(), _copy(bench, place, to, image, warm, contender) as measure:
+        yield measure
 
 
 @contextmanager

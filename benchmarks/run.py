@@ -16,20 +16,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_copy, bench_limits, bench_proxy, bench_start, fixtures, report
+from benchmarks import bench_copy, bench_limits, bench_proxy, bench_start, blob_info, fixtures, report
 from benchmarks.commands import CommandError, version_of
 from benchmarks.environment import Bench
 from benchmarks.harness import Case, Contender, Result, run_case
 from benchmarks.proxy_client import ReplyError
 
-_ISOLATED = "WHERRY_BENCH_ISOLATED"
-_CACHE = "/var/lib/containers"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
-    cache = _isolate()
     folder = Path(os.environ.get("BENCH_DIR") or "/dev/shm/wherry-bench")  # noqa: S108
+    cache = blob_info.isolate(folder)
     folder.mkdir(parents=True, exist_ok=True)
     contenders = _contenders(given)
     with ExitStack() as stack:
@@ -102,14 +99,20 @@ def _chosen(bench: Bench, only: str) -> list[Case]:
         raise SystemExit(f"targets.toml names cases that do not exist: {sorted(unknown)}")
     patterns: list[str] = []
     for word in only.split(","):
-        patterns += report.targets() if word == "targets" else [word]
+        patterns += [f"={name}" for name in report.targets()] if word == "targets" else [word]
     if only:
         cases = [case for case in cases if _named(case.name, patterns)]
     return sorted(cases, key=lambda case: not case.cold)
 
 
 def _named(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for pattern in patterns)
+    """A pattern is a name, the beginning of one up to a dot, or a glob; with `=` before it exactly a name."""
+    return any(
+        name == pattern[1:]
+        if pattern.startswith("=")
+        else fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")
+        for pattern in patterns
+    )
 
 
 def _wants_limits(only: str) -> bool:
@@ -167,33 +170,6 @@ def _profiles(bench: Bench, contenders: Sequence[Contender], chosen: Sequence[Ca
 
 def _floor_lines(floors: dict[str, dict[str, float]]) -> list[str]:
     return [f"floor: {name}: {it['mb_s']:g} MB/s, {it['cpu_s_gb']:g} s/GB" for name, it in floors.items()]
-
-
-def _isolate() -> str:
-    """Keep skopeo's cache of blobs off the disk, whose fsyncs would be most of its time.
-
-    It is at a fixed place for root: the run starts itself again in a mount namespace with a tmpfs there. For
-    others it is under XDG_DATA_HOME. Returns what was done, for the result.
-    """
-    if os.geteuid() != 0:
-        folder = Path(os.environ.get("BENCH_DIR") or "/dev/shm/wherry-bench") / "xdg"  # noqa: S108
-        os.environ["XDG_DATA_HOME"] = str(folder)
-        bench_copy.isolated_cache = folder / "containers/cache"
-        return "in memory, by XDG_DATA_HOME"
-    if os.environ.get(_ISOLATED) == "yes":
-        bench_copy.isolated_cache = Path(_CACHE, "cache")
-        return f"in memory: a tmpfs over {_CACHE} in a mount namespace of this run"
-    if os.environ.get(_ISOLATED) != "no" and shutil.which("unshare"):
-        script = (
-            f"mkdir -p {_CACHE} && mount -t tmpfs tmpfs {_CACHE} && {_ISOLATED}=yes || {_ISOLATED}=no; "
-            f'export {_ISOLATED}; exec "$@"'
-        )
-        probe = subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True)
-        if probe.returncode == 0:
-            command = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-m", "benchmarks"]
-            sys.stdout.flush()
-            os.execvp("unshare", [*command, *sys.argv[1:]])  # noqa: S606
-    return f"the machine's own, {_CACHE}: skopeo's copies pay for its disk"
 
 
 def _machine() -> dict[str, Any]:
