@@ -85,7 +85,7 @@ async def find_verified(folder: Folder, name: str, wanted: Descriptor, system: S
     A symbolic link is not looked behind: a blob takes its place (D-12).
     """
     try:
-        fd = await in_thread(lambda: folder.open(name, follow=False))
+        fd = folder.open(name, follow=False)
     except (FileMissingError, FileError, CorruptError):
         return None
     try:
