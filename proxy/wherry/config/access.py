@@ -43,6 +43,9 @@ async def configured_source(
     if place.named.domain != wanted.domain:
         access = structs.replace(access, credentials=None, registry_token=None)
     found = await auth.resolve(place.named.name, access, system, config.credential_helpers)
+    if not place.is_mirror:
+        # skopeo asks only whether the rewritten name is blocked, and reads what `blocked` means to forbid.
+        config.check_allowed(wanted.name)
     return _settled(place.named, found, system, config, place.insecure)
 
 

@@ -56,10 +56,14 @@ class Registry(Struct, frozen=True):
 
 
 class PullSource(Struct, frozen=True):
-    """A place where an image is looked for: its name there, and how the registry there is reached."""
+    """A place where an image is looked for: its name there, and how the registry there is reached.
+
+    `is_mirror`: not for the registry itself, which comes last.
+    """
 
     named: Named
     insecure: bool = False
+    is_mirror: bool = False
 
 
 class RegistriesConf(Struct, frozen=True):
@@ -97,7 +101,11 @@ class RegistriesConf(Struct, frozen=True):
             return (PullSource(named),)
         endpoints = registry.endpoints(by_digest=named.digest is not None)
         return tuple(
-            PullSource(rewritten(named, registry.prefix, endpoint.location), endpoint.insecure)
+            PullSource(
+                rewritten(named, registry.prefix, endpoint.location),
+                endpoint.insecure,
+                endpoint is not registry.primary,
+            )
             for endpoint in endpoints
         )
 

@@ -47,13 +47,13 @@ async def open_source(image: DockerName, system: System, access: ImageAccess) ->
         failures: list[str] = []
         for place in places:
             try:
-                with _limited(MIRROR_LIMIT_S if place is not places[-1] else math.inf):
+                with _limited(MIRROR_LIMIT_S if place.is_mirror else math.inf):
                     reached = await configured_source(place, image.named, access, system, config)
                     client = registries.client(place.named.domain, reached)
                     source = DockerSource(client, place.named, await _top(client, place.named))
                 break
             except WherryError as error:
-                if place is places[-1]:
+                if not place.is_mirror:
                     _add_mirrors(error, place.named, failures)
                     raise
                 failures.append(f"[{place.named}: {error}]")
