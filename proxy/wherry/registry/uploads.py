@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -10,7 +11,7 @@ import trio
 from wherry.errors import CorruptError, RegistryError, StalledError, WherryError, context
 from wherry.interfaces import WouldBlock
 from wherry.registry import origin
-from wherry.registry.client import Grant, RegistryClient, scope
+from wherry.registry.client import RegistryClient, scope
 from wherry.registry.dial import PeerClosedError
 from wherry.registry.errors import read_error
 from wherry.streams.pump import Moved, pump
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from wherry.interfaces import Blob, Progress
     from wherry.model.digest import Digest
     from wherry.model.name import Named
+    from wherry.registry.client import Grant
     from wherry.registry.dial import Connection
     from wherry.registry.engine import Exchange
     from wherry.registry.origin import Url
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _OCTETS: Final = ("Content-Type", "application/octet-stream")
 ANSWER_GRACE_S: Final = 1.0
+CANCEL_S: Final = 2.0
 _STALL_FACTOR: Final = 2.0
 """The source may be silent for the idle limit; the registry gets as long on top of it."""
 
@@ -41,23 +44,15 @@ async def mount(client: RegistryClient, name: Named, source: str, digest: Digest
     query = urlencode({"from": source, "mount": digest})
     scopes = (scope(name.path, "pull,push"), scope(source, "pull"))
     async with client.request("POST", f"{name.path}/blobs/uploads/?{query}", scopes) as answer:
-        exchange = answer.exchange
-        if exchange.status == 201:
-            return True
-        if exchange.status == 202:
-            # It began an upload instead; that session is of no use to us.
-            await _cancel(client, name, exchange)
-        return False
-
-
-async def _cancel(client: RegistryClient, name: Named, exchange: Exchange) -> None:
-    grant = await client.authorize((scope(name.path, "pull,push"),))
-    try:
-        session = _location(exchange)
-        async with client.open("DELETE", session, grant=grant):
-            pass
-    except RegistryError:
-        return  # registries end such sessions by themselves
+        status = answer.exchange.status
+        unwanted = None
+        if status == 202:
+            with suppress(RegistryError):
+                unwanted = _location(answer.exchange)
+    if unwanted is not None:
+        # It began an upload instead; that session is of no use to us.
+        await _Session(client, unwanted, await client.authorize(scopes)).cancel()
+    return status == 201
 
 
 async def upload(
@@ -73,9 +68,25 @@ async def upload(
     """Upload a blob; returns what passed, its size and its digest by `algorithm`, for the caller to compare.
 
     With `digest` and `size` known it is one PUT, which the registry must refuse where they do not fit; else a
-    PATCH, and a PUT that names the digest once it is known. Raises RegistryError, AuthError, NetworkError,
-    StalledError, CorruptError (more or fewer bytes than `size`), and what the blob raises.
+    PATCH, and a PUT that names the digest once it is known. A session that does not end in a blob is deleted.
+    Raises RegistryError, AuthError, NetworkError, StalledError, CorruptError (more or fewer bytes than
+    `size`), and what the blob raises.
     """
+    session = await _begin(client, name)
+    body = _Body(client, blob, size, algorithm, progress)
+    try:
+        if digest is None or size is None:
+            return await session.patch_and_put(body)
+        moved, taken = await session.put_whole(body, digest)
+        if not taken:
+            await session.cancel()
+        return moved
+    except BaseException:
+        await session.cancel()
+        raise
+
+
+async def _begin(client: RegistryClient, name: Named) -> _Session:
     scopes = (scope(name.path, "pull,push"),)
     path = f"{name.path}/blobs/uploads/"
     async with client.request("POST", path, scopes) as answer:
@@ -83,45 +94,63 @@ async def upload(
             with context(f"initiating layer upload to /v2/{path} in {client.host}"):
                 raise await read_error(answer.exchange)
         with context("determining upload URL"):
-            session = _location(answer.exchange)
-    grant = await client.authorize(scopes)
-    body = _Body(client, blob, size, algorithm, progress)
-    if digest is not None and size is not None:
-        return await _put_whole(client, session, grant, body, digest)
-    return await _patch_and_put(client, session, grant, body)
+            url = _location(answer.exchange)
+    return _Session(client, url, await client.authorize(scopes))
 
 
 def _location(exchange: Exchange) -> Url:
     return origin.location(exchange.header("Location"), exchange.request.url, "upload Location")
 
 
-async def _put_whole(
-    client: RegistryClient, session: Url, grant: Grant, body: _Body, digest: Digest
-) -> Moved:
-    target = session.with_query("digest", digest)
-    request = client.open("PUT", target, grant=grant, headers=body.headers, send=body.send)
-    async with request as exchange:
-        moved = body.moved
-        if moved is not None and moved.digests[body.algorithm] != digest:
-            return moved  # the cause, whatever the registry says of it
-        with context(f"uploading layer to {target.shown}"):
-            return await body.taken(exchange, 201)
+class _Session:
+    """An upload that a registry has begun; `url` moves on with each of its answers."""
 
+    def __init__(self, client: RegistryClient, url: Url, grant: Grant) -> None:
+        self._client = client
+        self._url = url
+        self._grant = grant
 
-async def _patch_and_put(client: RegistryClient, session: Url, grant: Grant, body: _Body) -> Moved:
-    with context("uploading layer chunked"):
-        request = client.open("PATCH", session, grant=grant, headers=body.headers, send=body.send)
+    async def put_whole(self, body: _Body, digest: Digest) -> tuple[Moved, bool]:
+        """Send all in one PUT: what passed, and whether it can be the blob that was meant."""
+        target = self._url.with_query("digest", digest)
+        request = self._client.open("PUT", target, grant=self._grant, headers=body.headers, send=body.send)
         async with request as exchange:
-            moved = await body.taken(exchange, 202, 201, 204)
-            session = _location(exchange)
-    target = session.with_query("digest", moved.digests[body.algorithm])
-    async with client.open(
-        "PUT", target, grant=grant, headers=(_OCTETS, ("Content-Length", "0")), send=_nothing
-    ) as exchange:
-        if exchange.status != 201:
+            moved = body.moved
+            if moved is not None and moved.digests[body.algorithm] != digest:
+                return moved, False  # the cause, whatever the registry says of it
             with context(f"uploading layer to {target.shown}"):
-                raise await read_error(exchange)
-    return moved
+                return await body.taken(exchange, 201), True
+
+    async def patch_and_put(self, body: _Body) -> Moved:
+        """Send all in one PATCH, then name the digest."""
+        with context("uploading layer chunked"):
+            request = self._client.open(
+                "PATCH", self._url, grant=self._grant, headers=body.headers, send=body.send
+            )
+            async with request as exchange:
+                moved = await body.taken(exchange, 202, 201, 204)
+                self._url = _location(exchange)
+        await self._finish(moved.digests[body.algorithm])
+        return moved
+
+    async def _finish(self, digest: Digest) -> None:
+        target = self._url.with_query("digest", digest)
+        headers = (_OCTETS, ("Content-Length", "0"))
+        async with self._client.open(
+            "PUT", target, grant=self._grant, headers=headers, send=_nothing
+        ) as exchange:
+            if exchange.status != 201:
+                with context(f"uploading layer to {target.shown}"):
+                    raise await read_error(exchange)
+
+    async def cancel(self) -> None:
+        """Delete the session, so that its bytes do not stay.
+
+        Registries end those that are left by themselves: a failure means nothing, and is not waited for long.
+        """
+        with trio.move_on_after(CANCEL_S, shield=True), suppress(WherryError):
+            async with self._client.open("DELETE", self._url, grant=self._grant):
+                pass
 
 
 async def _nothing(_: Connection) -> bool:
