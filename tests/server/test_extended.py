@@ -120,6 +120,20 @@ async def test_finish_pipe_with_an_id_blocks_nobody(large: Stored, tmp_path: Pat
         assert (await peer.reply()).body["id"] == 4
 
 
+async def test_s13_a_pipe_is_finished_once(large: Stored, tmp_path: Path) -> None:
+    """Two requests that wait for one pipe at the same time: one of them ends it."""
+    async with serving(make_system(tmp_path)) as peer:
+        await peer.hello()
+        await peer.call("OpenImage", f"oci:{large.path}", id=2)
+        layer = large.layers[1]
+        answer = await peer.call("GetBlob", 1, layer["digest"], layer["size"], id=3)
+        for number in (4, 5):
+            await peer.ask("FinishPipe", answer.pipe, id=number)
+        assert await peer.read(answer.fds[0]) == LARGE
+        answers = [await peer.reply(), await peer.reply()]
+        assert sorted(answer.body["error"] for answer in answers) == ["", "finishpipe: no active pipe 1"]
+
+
 async def test_an_id_in_flight_is_not_taken_twice(tmp_path: Path) -> None:
     with FakeRegistry() as fake:
         fake.on("GET", "/v2/", Reply(raw=b"", end="hang"))

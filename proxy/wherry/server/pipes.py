@@ -118,7 +118,8 @@ class PipeTable:
         if pipe is None:
             raise InvalidError(f"finishpipe: no active pipe {number}")
         await pipe.done.wait()
-        self._pipes.pop(number, None)
+        if self._pipes.pop(number, None) is None:
+            raise InvalidError(f"finishpipe: no active pipe {number}")  # Another request was quicker.
         pipe.close()
         if pipe.error is not None:
             raise pipe.error
