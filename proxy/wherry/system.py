@@ -7,13 +7,14 @@ temporary root and nothing of the real /etc is seen.
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from wherry.protocol.options import ImageAccess, PlatformChoice
+from wherry.protocol.options import ImageAccess, PlatformChoice, TlsDetails
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -42,6 +43,20 @@ class DataThreads(Protocol):
         ...
 
 
+class Retries(Struct, frozen=True):
+    """How often a registry is asked again within one operation, whose `budget` is in seconds (design.md,
+    section 5): `failed` times after answers like 503, `throttled` after 429, `unreachable` where there is no
+    answer. `pause`: seconds before the first of them, doubled for each; `dice`: 0 to 1, what pauses vary by.
+    """
+
+    failed: int = 3
+    throttled: int = 4
+    unreachable: int = 5
+    pause: float = 0.5
+    budget: float = 300.0
+    dice: Callable[[], float] = random.random
+
+
 class RegistryPool(Protocol):
     """What images of one owner share to reach registries (wherry.registry.client.Registries is one)."""
 
@@ -62,7 +77,9 @@ class System(Struct, frozen=True, kw_only=True):
     `scratch`: directory for large temporary files (skopeo's --tmpdir, /var/tmp); `platform`: the host's own,
     from which an index's instance is chosen; `wall`: seconds since the epoch (timeouts use trio's clock);
     `threads`: the data plane's; `user_agent`: sent to registries;
-    `registries_conf`: a registries.conf instead of the searched ones (skopeo's --registries-conf);
+    `retries`: how often registries are asked again; `registries_conf`: a registries.conf instead of the
+    searched ones (skopeo's --registries-conf);
+    `tls_details`: what TLS may be for all connections (skopeo's --tls-details);
     `own_credentials`: whether files and helpers of the user we run as may be asked for credentials (False in
     a server of several users, C-16); `warn`: takes a text that the user should see;
     `registries`: connections and tokens that its owner wants shared between images (None: each has its own).
@@ -79,7 +96,9 @@ class System(Struct, frozen=True, kw_only=True):
     wall: Callable[[], float] = time.time
     user_agent: str = "wherry"
     idle_timeout: float = 60.0
+    retries: Retries = Retries()
     registries_conf: str | None = None
+    tls_details: TlsDetails = TlsDetails()
     own_credentials: bool = True
     warn: Callable[[str], None] = unheard
     registries: RegistryPool | None = None

@@ -24,6 +24,15 @@ class Credentials(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
         return f"Credentials(username={self.username!r}, password=…)"
 
 
+class TlsDetails(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What TLS may be (containers-tls-details.yaml(5)): the least version ("1.2"), the cipher suites by their
+    IANA names (None: the usual ones), the groups for key exchange (none: the usual ones)."""
+
+    min_version: str = ""
+    cipher_suites: tuple[str, ...] | None = None
+    named_groups: tuple[str, ...] = ()
+
+
 class ImageAccess(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One side of an operation: with which rights and over which TLS it is reached.
 
