@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.images import build
-from tests.server.harness import ROOT, Stored, layout_of, stored
-from tests.server.test_faults import serve_image
+from tests.server.harness import ROOT, Stored, layout_of, serve_image, stored
 from wherry.errors import (
     CorruptError,
     ImageNotFoundError,

@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from tests.fakes.registry import FakeRegistry, Reply, error
-from tests.server.harness import TRUSTING, Stored, layout_of, make_system, stored, until
+from tests.server.harness import TRUSTING, Stored, layout_of, make_system, serve_image, stored, until
 from wherry.errors import (
     CorruptError,
     ImageNotFoundError,
@@ -215,8 +215,6 @@ async def test_copy_inspect_and_tags(images: Path, tmp_path: Path) -> None:
 async def test_progress_of_a_copy(tmp_path: Path) -> None:
     image = layout_of(tmp_path / "image", b"x" * 100_000)
     with FakeRegistry() as fake:
-        from tests.server.test_faults import serve_image
-
         name = serve_image(fake, "x", image, layer=Reply(body=b"x" * 70_000, length=100_000, end="hang"))
         async with connected(tmp_path) as client:
             heard = trio.Event()

@@ -19,6 +19,8 @@ from typing import Any
 
 import trio
 
+from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import Reply as HttpReply
 from tests.wire.driver import environment
 from wherry.protocol import fdpass
 from wherry.protocol.messages import PolicyOptions
@@ -31,6 +33,9 @@ from wherry.system import System
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30
 """Seconds after which a server counts as hung; no test waits for them to pass."""
+
+HANG = HttpReply(body=b"part", length=1000, end="hang")
+"""A registry's body that stops after four bytes."""
 
 TRUSTING = ProxySettings(policy=PolicyOptions(insecure=True), access=ImageAccess(tls_verify=False))
 
@@ -318,3 +323,14 @@ def layout_of(path: Path, *payloads: bytes) -> Stored:
     layout = build.OciLayout(path)
     layout.tag(layout.image(layers, build.config(layers)))
     return stored(path)
+
+
+def serve_image(fake: FakeRegistry, repository: str, image: Stored, **blobs: HttpReply) -> str:
+    """Put an image into the registry, all blobs whole, but for `layer` where one is given; its name."""
+    fake.manifest(repository, "latest", image.raw)
+    for descriptor in (image.config, *image.layers):
+        reply = HttpReply(body=image.blob(descriptor["digest"]))
+        fake.on("GET", f"/v2/{repository}/blobs/{descriptor['digest']}", reply)
+    for layer, reply in zip(image.layers, blobs.values(), strict=False):
+        fake.on("GET", f"/v2/{repository}/blobs/{layer['digest']}", reply)
+    return f"docker://{fake.name}/{repository}:latest"

@@ -12,8 +12,18 @@ import msgspec
 import pytest
 
 from tests.fakes.registry import FakeRegistry, Reply, error
-from tests.server.harness import TRUSTING, Stored, layout_of, make_system, request, serving, stored, until
-from tests.server.test_faults import HANG, serve_image
+from tests.server.harness import (
+    HANG,
+    TRUSTING,
+    Stored,
+    layout_of,
+    make_system,
+    request,
+    serve_image,
+    serving,
+    stored,
+    until,
+)
 from wherry.protocol import messages
 
 LARGE = bytes(range(256)) * 12288

@@ -17,11 +17,13 @@ import trio
 from tests.fakes.registry import FakeRegistry, Reply, error
 from tests.images import build
 from tests.server.harness import (
+    HANG,
     TRUSTING,
     Stored,
     ended,
     layout_of,
     make_system,
+    serve_image,
     serving,
     spawned,
     stored,
@@ -39,17 +41,6 @@ LARGE = bytes(range(256)) * 12288
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     return layout_of(tmp_path_factory.mktemp("large") / "image", LARGE)
-
-
-def serve_image(fake: FakeRegistry, repository: str, image: Stored, **blobs: Reply) -> str:
-    """Put an image into the registry, all blobs whole, but for `layer` where one is given; its name."""
-    fake.manifest(repository, "latest", image.raw)
-    for descriptor in (image.config, *image.layers):
-        reply = Reply(body=image.blob(descriptor["digest"]))
-        fake.on("GET", f"/v2/{repository}/blobs/{descriptor['digest']}", reply)
-    for layer, reply in zip(image.layers, blobs.values(), strict=False):
-        fake.on("GET", f"/v2/{repository}/blobs/{layer['digest']}", reply)
-    return f"docker://{fake.name}/{repository}:latest"
 
 
 # 2: replies that are too long
@@ -115,9 +106,6 @@ async def test_fault_3_sigterm_on_an_idle_server(images: Path, tmp_path: Path) -
 
 
 # 4: a source that says nothing
-
-
-HANG = Reply(body=b"part", length=1000, end="hang")
 
 
 async def test_fault_4_a_blob_that_stalls_is_retryable(tmp_path: Path) -> None:

@@ -9,9 +9,22 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+from tests.fakes.registry import FakeRegistry
+from tests.images import build
 from tests.leaks import Held
-from tests.server.harness import PATIENCE, Stored, layout_of, make_system, serving, spawned, stored, until
+from tests.server.harness import (
+    PATIENCE,
+    Stored,
+    layout_of,
+    make_system,
+    serve_image,
+    serving,
+    spawned,
+    stored,
+    until,
+)
 from wherry.system import System
 
 SMALL = b"small"
@@ -42,23 +55,45 @@ async def settled(system: System) -> None:
 # S-12
 
 
+@pytest.fixture(scope="module")
+def archive(large: Stored) -> Path:
+    """The large image as a compressed archive, which its source expands into a temporary file."""
+    files = {
+        str(path.relative_to(large.path)): path.read_bytes()
+        for path in sorted(large.path.rglob("*"))
+        if path.is_file()
+    }
+    packed = large.path.parent / "large.tar.gz"
+    packed.write_bytes(build.gzip(build.tar(files)))
+    return packed
+
+
 @pytest.mark.parametrize("method", [get_blob, get_raw_blob])
+@pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker"])
 async def test_s12_a_blob_runs_on_after_its_image_was_closed(
-    method: Any, large: Stored, tmp_path: Path
+    kind: str, method: Any, large: Stored, archive: Path, tmp_path: Path
 ) -> None:
-    async with serving(make_system(tmp_path)) as peer:
-        await peer.open(f"oci:{large.path}")
-        answer = await peer.call(*method(large, 1))
-        assert (await peer.call("CloseImage", 1)).value is None
-        assert (await peer.call(*method(large, 1))).failure == ("other", "no image 1")
-        assert (await peer.call("CloseImage", 1)).failure == ("other", "no image 1")
-        if answer.pipe:
-            data, verdict = await peer.finished(answer)
-            assert verdict.value is None
-        else:
-            data = await peer.read(answer.fds[0])
-            assert await peer.read(answer.fds[1]) == b""
-        assert data == LARGE
+    """What the blob is read from (a temporary file, a connection) stays as long as the blob needs it."""
+    with FakeRegistry() as fake:
+        names = {
+            "oci": f"oci:{large.path}",
+            "oci-archive": f"oci-archive:{archive}",
+            "docker": serve_image(fake, "x", large),
+        }
+        async with serving(make_system(tmp_path)) as peer:
+            await peer.open(names[kind])
+            answer = await peer.call(*method(large, 1))
+            assert (await peer.call("CloseImage", 1)).value is None
+            assert (await peer.call(*method(large, 1))).failure == ("other", "no image 1")
+            assert (await peer.call("CloseImage", 1)).failure == ("other", "no image 1")
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            if answer.pipe:
+                data, verdict = await peer.finished(answer)
+                assert verdict.value is None
+            else:
+                data = await peer.read(answer.fds[0])
+                assert await peer.read(answer.fds[1]) == b""
+            assert data == LARGE
 
 
 # S-13
