@@ -69,6 +69,8 @@ def test_the_limit_counts_what_is_in_flight() -> None:
     assert (kind, number) == (LimitError, 4)
     assert text == "2 requests are in flight on this connection, which is the limit"
     assert isinstance(session.take(b'{"method":"GetManifest","args":[1]}'), Call), "legacy ones queue"
+    assert isinstance(session.take(b'{"method":"Cancel","args":[2],"id":4}'), Call), "or nothing could end"
+    session.answered(4)
     session.answered(2)
     assert isinstance(session.take(b'{"method":"Ping","id":4}'), Call)
 

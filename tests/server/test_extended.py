@@ -170,6 +170,8 @@ async def test_the_limit_of_requests_in_flight(tmp_path: Path) -> None:
             answer = await peer.call("Ping", id=5)
             assert answer.failure[1] == "3 requests are in flight on this connection, which is the limit"
             assert (answer.body["id"], answer.body["detail"]["kind"]) == (5, "limit")
+            await peer.ask("Cancel", 2, id=6)
+            assert {(await peer.reply()).body["id"] for _ in range(2)} == {2, 6}
             assert (await peer.call("Initialize")).failure == ("other", "already initialized")
 
 

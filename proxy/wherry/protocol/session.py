@@ -67,7 +67,7 @@ class Session:
             return Refusal(InvalidError(f"request {number} is already in flight"), number)
         if request.method not in BY_NAME:
             return Refusal(InvalidError(f"unknown method: {request.method}"), number)
-        if len(self._inflight) >= self._limit:
+        if len(self._inflight) >= self._limit and request.method != "Cancel":
             text = f"{self._limit} requests are in flight on this connection, which is the limit"
             return Refusal(LimitError(text), number)
         self._inflight.add(number)

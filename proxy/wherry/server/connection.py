@@ -119,8 +119,8 @@ class Connection:
         if decision.request.timeout_ms is not None:
             scope.deadline = trio.current_time() + decision.request.timeout_ms / 1000
         self._scopes[decision.number] = scope
-        if decision.request.method == "Hello":
-            # In order: what follows in the socket may rely on it.
+        if decision.request.method in ("Hello", "Cancel"):
+            # In order: what follows may rely on Hello, and Cancel, which no limit counts, can't pile up.
             await self._answer(decision.request, decision.number, scope)
         else:
             calls.start_soon(self._answer, decision.request, decision.number, scope)
