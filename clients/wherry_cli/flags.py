@@ -67,11 +67,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("override-variant", "string", "choose images for this VARIANT", plain=_ALL, shown="VARIANT"),
     Flag("policy", "string", "trust policy file", plain=_ALL, shown="FILE"),
     Flag("registries.d", "string", "where signatures are stored", plain=_ALL, shown="DIR", not_yet=8),
-    Flag(
-        "registries-conf", "string", "registries.conf file", plain=_ALL, shown="FILE", hidden=True, not_yet=4
-    ),
+    Flag("registries-conf", "string", "registries.conf file", plain=_ALL, shown="FILE", hidden=True),
     Flag("require-signed", "bool", "the policy must have verified a signature", plain=_ALL),
-    Flag("tls-details", "string", "TLS versions and ciphers", plain=_ALL, shown="FILE", not_yet=4),
+    Flag("tls-details", "string", "TLS versions and ciphers", plain=_ALL, shown="FILE"),
     Flag(
         "tmpdir", "string", "directory of large temporary files (default: /var/tmp)", plain=_ALL, shown="DIR"
     ),

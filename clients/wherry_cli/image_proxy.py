@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wherry.errors import InvalidError
+from wherry.errors import WherryError
 from wherry.protocol.options import ImageAccess
 from wherry.server.settings import ProxySettings
 from wherry_cli.access import image_access, platform_choice, policy_options
-from wherry_cli.system_from import build_system
+from wherry_cli.system_from import build_system, with_tls_details
 
 if TYPE_CHECKING:
     from wherry_cli.call import Call
@@ -20,10 +20,11 @@ def run(call: Call) -> int:
 
     call.refuse_unbuilt()
     given = call.given
-    refuse, access = "", ImageAccess()
+    refuse, access, system = "", ImageAccess(), build_system(call)
     try:
+        system = with_tls_details(system, given)
         access = image_access(given, call.environ)
-    except InvalidError as error:
+    except WherryError as error:
         refuse = str(error)  # told by Initialize, as skopeo does: a client sees no stderr
     settings = ProxySettings(
         access=access,
@@ -31,12 +32,5 @@ def run(call: Call) -> int:
         policy=policy_options(given),
         refuse=refuse,
         log=call.log.write,
-    )
-    system = build_system(
-        call.cwd,
-        call.environ,
-        given.text("tmpdir") or "",
-        given.text("user-agent-prefix") or "",
-        call.log.warn,
     )
     return serve_fd(given.number("sockfd"), system, settings)

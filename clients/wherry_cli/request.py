@@ -13,7 +13,7 @@ from wherry.errors import InvalidError, OperationCancelledError, StalledError, W
 from wherry.server.embed import embedded
 from wherry.server.settings import ProxySettings
 from wherry_cli.access import platform_choice, policy_options
-from wherry_cli.system_from import build_system
+from wherry_cli.system_from import build_system, with_tls_details
 from wherry_client import AsyncClient
 
 if TYPE_CHECKING:
@@ -110,13 +110,7 @@ async def _ask_once(call: Call, question: Question[T]) -> T:
     settings = ProxySettings(
         platform=platform_choice(given), policy=policy_options(given), log=call.log.write
     )
-    system = build_system(
-        call.cwd,
-        call.environ,
-        given.text("tmpdir") or "",
-        given.text("user-agent-prefix") or "",
-        call.log.warn,
-    )
+    system = with_tls_details(build_system(call), given)
     call.log.write("debug", f"Asking the embedded server: {call.line.command} {' '.join(call.arguments)}")
     async with embedded(system, settings) as sock, AsyncClient.over(sock) as client:
         return await question(client)

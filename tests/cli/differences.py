@@ -64,10 +64,6 @@ OURS: dict[str, tuple[str, Ours]] = {
         "the version is our own",
         Ours(0, "", r"(wherry|skopeo) version [0-9][^\n]*\n"),
     ),
-    "global/tls-details-missing": (
-        "TLS settings files are a later issue",
-        Ours(1, fatal(r"(.*not yet.*|reading .*/nonexistent\.yaml: no such file or directory)")),
-    ),
     "references/inspect-docker-daemon-bare": (
         "a later transport",
         _not_yet(r'Error parsing image name \\"docker-daemon:'),

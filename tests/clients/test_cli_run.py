@@ -107,8 +107,6 @@ def test_quiet_copy_says_nothing(tmp_path: Path) -> None:
         (("copy", "--dest-precompute-digests"), "dest-precompute-digests"),
         (("copy", "--dest-oci-accept-uncompressed-layers"), "dest-oci-accept-uncompressed-layers"),
         (("--registries.d", "x", "copy"), "registries.d"),
-        (("--registries-conf", "x", "copy"), "registries-conf"),
-        (("--tls-details", "x", "copy"), "tls-details"),
         (("--connect", "x", "copy"), "connect"),
     ],
 )
