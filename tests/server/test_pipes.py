@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -330,8 +333,16 @@ async def test_s26_a_reply_that_can_t_be_sent_keeps_no_descriptor(large: Stored,
         for _ in range(10):
             await peer.ask(*get_raw_blob(large, 1))
             await peer.ask("GetManifest", 1)
+        # A SIOCOUTQ of 0 says that the server has taken all requests.
+        await until(lambda: _unread(peer.sock) == 0)
+        await trio.testing.wait_all_tasks_blocked(0.05)
         # The pipe of each GetManifest has no reader left, so only its number is kept.
         await until(lambda: len(Held.now(tmp_path / ".scratch").descriptors - before) <= 1)
+
+
+def _unread(sock: socket.socket) -> int:
+    """Bytes that were sent and that the peer has not received."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 async def test_s26_a_full_socket_keeps_descriptors_until_it_is_read(images: Path, tmp_path: Path) -> None:
