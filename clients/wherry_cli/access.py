@@ -25,7 +25,7 @@ def image_access(given: Given, environ: Mapping[str, str], prefix: str = "") -> 
         registry_token=given.text(f"{prefix}registry-token"),
         authfile=_authfile(given, environ, prefix),
         cert_dir=given.text(f"{prefix}cert-dir") or None,
-        tls_verify=_tls_verify(given, prefix),
+        tls_verify=tls_verify(given, prefix),
         daemon_host=given.text(f"{prefix}daemon-host") or None,
         shared_blob_dir=given.text(f"{prefix}shared-blob-dir") or None,
     )
@@ -40,7 +40,7 @@ def _authfile(given: Given, environ: Mapping[str, str], prefix: str) -> str | No
     return environ.get("REGISTRY_AUTH_FILE") or None
 
 
-def _tls_verify(given: Given, prefix: str) -> bool | None:
+def tls_verify(given: Given, prefix: str = "") -> bool | None:
     """The side's own flag; else copy's old one for both sides; else the one before the command."""
     for key in (f"{prefix}tls-verify", "tls-verify", "root-tls-verify"):
         if given.present(key):

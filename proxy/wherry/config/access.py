@@ -29,7 +29,17 @@ async def configured(named: Named, access: ImageAccess, system: System) -> Image
     found = await auth.resolve(named.name, access, system)
     with context("loading registries"):
         config = registries_load.load(system)
-    return _settled(named, found, system, config, config.is_insecure(named.name))
+    return _settled(named.name, named.domain, found, system, config, config.is_insecure(named.name))
+
+
+def configured_registry(registry: str, access: ImageAccess, system: System) -> ImageAccess:
+    """The access to a registry itself (`host[:port]`), for trying credentials: files give none here.
+
+    Raises as `configured`.
+    """
+    with context("loading registries"):
+        config = registries_load.load(system)
+    return _settled(registry, registry, access, system, config, config.is_insecure(registry))
 
 
 async def configured_source(
@@ -46,15 +56,15 @@ async def configured_source(
     if not place.is_mirror:
         # skopeo asks only whether the rewritten name is blocked, and reads what `blocked` means to forbid.
         config.check_allowed(wanted.name)
-    return _settled(place.named, found, system, config, place.insecure)
+    return _settled(place.named.name, place.named.domain, found, system, config, place.insecure)
 
 
 def _settled(
-    named: Named, access: ImageAccess, system: System, config: RegistriesConf, insecure: bool
+    name: str, host: str, access: ImageAccess, system: System, config: RegistriesConf, insecure: bool
 ) -> ImageAccess:
-    config.check_allowed(named.name)
+    config.check_allowed(name)
     return structs.replace(
         access,
-        cert_dir=access.cert_dir or certs.directory(system, named.domain),
+        cert_dir=access.cert_dir or certs.directory(system, host),
         tls_verify=False if insecure and access.tls_verify is None else access.tls_verify,
     )
