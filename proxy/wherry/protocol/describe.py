@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from wherry import errors
-from wherry.protocol import messages, options
+from wherry.protocol import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,31 +33,15 @@ _CARRIES: Final = {
 }
 _SECTION: Final = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-OBJECTS: Final[tuple[type[msgspec.Struct], ...]] = (
-    messages.ClientHello,
-    messages.ServerHello,
-    messages.Limits,
-    messages.OpenOptions,
-    options.ImageAccess,
-    options.Credentials,
-    options.PlatformChoice,
-    messages.PolicyOptions,
-    messages.BlobOptions,
+_TOLD: Final[tuple[type[msgspec.Struct], ...]] = (
     messages.BlobStatus,
-    messages.Document,
-    messages.LayerInfo,
-    messages.InspectOptions,
     messages.InspectResult,
-    messages.InspectedLayer,
-    messages.TagsOptions,
     messages.TagsResult,
-    messages.CopyOptions,
     messages.CopyResult,
     messages.Event,
-    messages.Step,
     messages.ErrorDetail,
 )
-"""The objects of requests, replies and events, in the order in which the document shows them."""
+"""Objects that no argument and no value's type leads to: documents, status lines, events, details."""
 
 KINDS: Final[tuple[type[errors.WherryError], ...]] = (
     errors.InvalidError,
@@ -99,14 +83,13 @@ def _methods(methods: tuple[type[Method[object]], ...]) -> str:
             f"{field.name}: {_type(field.type)}" + ("" if field.required else "?")
             for field in _fields(method)
         ]
-        (value,) = get_args(method.__orig_bases__[0])  # type: ignore[attr-defined]
-        told = "none: no reply" if method is messages.Shutdown else _type(inspect.type_info(value))
+        value = _type(inspect.type_info(_value(method)))
         rows.append(
             (
                 f"`{method.__name__}`",
                 method.since,
                 f"`[{', '.join(args)}]`",
-                told,
+                "none: no reply" if method is messages.Shutdown else value,
                 _CARRIES[method.carries],
                 _said(method),
             )
@@ -114,9 +97,30 @@ def _methods(methods: tuple[type[Method[object]], ...]) -> str:
     return _table(("method", "since", "args", "value", "beside it", "what it does"), rows)
 
 
+def objects() -> list[type[msgspec.Struct]]:
+    """The objects of requests, replies and events, in the order in which the document shows them."""
+    found: list[type[msgspec.Struct]] = []
+
+    def walk(kind: inspect.Type) -> None:
+        for inner in _inside(kind):
+            walk(inner)
+        if isinstance(kind, inspect.StructType) and kind.cls not in found:
+            found.append(kind.cls)
+            for field in kind.fields:
+                walk(field.type)
+
+    for method in messages.BY_NAME.values():
+        for field in _fields(method):
+            walk(field.type)
+        walk(inspect.type_info(_value(method)))
+    for kind in _TOLD:
+        walk(inspect.type_info(kind))
+    return found
+
+
 def _objects() -> str:
     parts = []
-    for kind in OBJECTS:
+    for kind in objects():
         rows = [(f"`{field.name}`", _type(field.type), _default(field)) for field in _fields(kind)]
         table = _table(("member", "type", "default"), rows)
         parts.append(f"#### {kind.__name__}\n\n{_said(kind)}\n\n{table}")
@@ -126,6 +130,23 @@ def _objects() -> str:
 def _kinds() -> str:
     rows = [(f"`{kind.kind}`", "yes" if kind.retryable else "no", _said(kind)) for kind in KINDS]
     return _table(("kind", "retryable by itself", "what happened"), rows)
+
+
+def _inside(kind: inspect.Type) -> tuple[inspect.Type, ...]:
+    """The types that an array, an object or a choice is made of."""
+    match kind:
+        case inspect.UnionType():
+            return kind.types
+        case inspect.VarTupleType():
+            return (kind.item_type,)
+        case inspect.DictType():
+            return (kind.value_type,)
+    return ()
+
+
+def _value(method: type[Method[object]]) -> Any:
+    """The type of a method's value: Method's parameter."""
+    return get_args(method.__orig_bases__[0])[0]  # type: ignore[attr-defined]
 
 
 def _fields(kind: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
