@@ -32,7 +32,14 @@ COMMANDS: tuple[Command, ...] = (
         "Images are named TRANSPORT:DETAILS, e.g. docker://registry.example/app:1 or oci:DIRECTORY:NAME.\n"
         f"Transports: {TRANSPORTS}",
     ),
-    Command("delete", "Delete an image", "IMAGE", not_yet=4),
+    Command(
+        "delete",
+        "Delete an image",
+        "IMAGE",
+        "delete",
+        "In a registry all tags of the image's digest go with it; --tag-only removes the one that is named.\n"
+        "In an OCI layout (oci:) the blobs that no other image needs go too.",
+    ),
     Command("generate-sigstore-key", "Make a pair of sigstore keys", "--output-prefix PREFIX", not_yet=8),
     Command("help", "Show what a command does", "[COMMAND]", "help"),
     Command(

@@ -122,6 +122,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag("tls-verify", "bool", "old form of the two sides' own flags", plain=_COPIES, hidden=True),
     Flag("retry-times", "int", "how often to try again after an error that may pass", plain=_RETRIES),
     Flag("retry-delay", "duration", "wait this long between tries", plain=_RETRIES),
+    # delete
+    Flag("tag-only", "bool", "delete this tag, but no other of its digest", plain=("delete",)),
     # inspect
     Flag("config", "bool", "show the configuration", plain=_INSPECT),
     Flag("format", "string", "show what this Go template says", plain=_INSPECT, short="f", shown="TEMPLATE"),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from wherry.protocol.messages import (
         CopyOptions,
         CopyResult,
+        DeleteOptions,
+        DeleteResult,
         Event,
         InspectOptions,
         InspectResult,
@@ -194,6 +196,11 @@ class Client:
         """The tags of `docker://REPOSITORY`."""
         given = options or messages.TagsOptions()
         return _session.parse(self.document(messages.ListTags(reference, given)), messages.TagsResult)
+
+    def delete(self, reference: str, options: DeleteOptions | None = None) -> DeleteResult:
+        """Delete an image and all its tags, or with `options.tag_only` the tag that `reference` names."""
+        method = messages.Delete(reference, options or messages.DeleteOptions())
+        return _session.convert(self.call(method).value, messages.DeleteResult)
 
     def copy(
         self,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from wherry.protocol.messages import (
         CopyOptions,
         CopyResult,
+        DeleteOptions,
+        DeleteResult,
         Event,
         InspectOptions,
         LayerInfo,
@@ -240,6 +242,11 @@ class AsyncClient:
         """The tags of `docker://REPOSITORY`."""
         data = await self.document(messages.ListTags(reference, options or messages.TagsOptions()))
         return _session.parse(data, messages.TagsResult)
+
+    async def delete(self, reference: str, options: DeleteOptions | None = None) -> DeleteResult:
+        """Delete an image and all its tags, or with `options.tag_only` the tag that `reference` names."""
+        method = messages.Delete(reference, options or messages.DeleteOptions())
+        return _session.convert((await self.call(method)).value, messages.DeleteResult)
 
     async def copy(
         self,

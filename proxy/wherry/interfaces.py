@@ -219,6 +219,24 @@ class ListsTags(Protocol):
         ...
 
 
+@runtime_checkable
+class Deletable(Protocol):
+    """A reference whose image can be deleted."""
+
+    async def delete(self, system: System, access: ImageAccess) -> Digest:
+        """Delete the image, and every other name of it that can't stay without it; its manifest's digest."""
+        ...
+
+
+@runtime_checkable
+class DeletesTags(Protocol):
+    """A reference whose tag can be deleted alone."""
+
+    async def delete_tag(self, system: System, access: ImageAccess) -> Digest:
+        """Delete the tag, and no other; the digest that it named. Raises RegistryError where it can't be."""
+        ...
+
+
 class ReferenceParser(Protocol):
     """What a transport's module offers: `parse`, of the text behind `transport:`."""
 

@@ -121,7 +121,7 @@ def test_flag_that_is_not_built_fails_and_nothing_is_done(
 @pytest.mark.parametrize(
     "command",
     [
-        *("sync", "delete", "login", "logout", "layers", "standalone-sign", "standalone-verify"),
+        *("sync", "login", "logout", "layers", "standalone-sign", "standalone-verify"),
         *("generate-sigstore-key", "untrusted-signature-dump-without-verification", "completion"),
     ],
 )

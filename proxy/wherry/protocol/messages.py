@@ -297,6 +297,19 @@ class TagsOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     access: ImageAccess = field(default_factory=ImageAccess)
 
 
+class DeleteOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What Delete deletes. `tag_only`: the tag that the reference names, and no other tag of its digest."""
+
+    access: ImageAccess = field(default_factory=ImageAccess)
+    tag_only: bool = False
+
+
+class DeleteResult(Struct, frozen=True):
+    """What Delete deleted: the digest of the manifest that the reference named."""
+
+    digest: str
+
+
 class Document(Struct, frozen=True):
     """What a document reply's value says of the bytes on its fd: how many, of which type."""
 
@@ -376,6 +389,14 @@ class ListTags(Method[Document], frozen=True):
     options: TagsOptions = field(default_factory=TagsOptions)
 
 
+class Delete(Method[DeleteResult], frozen=True):
+    """Delete an image, or one tag of it; the policy does not matter."""
+
+    since: ClassVar[str] = "1"
+    reference: str
+    options: DeleteOptions = field(default_factory=DeleteOptions)
+
+
 class Copy(Method[CopyResult], frozen=True):
     """Copy an image; `step` events tell what is done, `progress` events how far it is."""
 
@@ -396,6 +417,7 @@ EXTENDED: tuple[type[Method[object]], ...] = (
     OpenBlob,
     Inspect,
     ListTags,
+    Delete,
     Copy,
 )
 

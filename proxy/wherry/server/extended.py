@@ -113,6 +113,11 @@ class ExtendedFace:
         result = await list_tags(request.reference, self._state.system, request.options.access)
         return await self._document(msgspec.json.encode(result))
 
+    async def delete(self, request: messages.Delete, number: int) -> Answer:
+        from wherry.image.delete import delete
+
+        return Answer(plain(await delete(request.reference, self._state.system, request.options)))
+
     async def copy(self, request: messages.Copy, number: int) -> Answer:
         from wherry.copy import copy
         from wherry.copy.progress import reporting
@@ -156,5 +161,6 @@ _HANDLERS: dict[type[messages.Method[object]], Handler] = {
     messages.OpenBlob: ExtendedFace.open_blob,
     messages.Inspect: ExtendedFace.inspect,
     messages.ListTags: ExtendedFace.list_tags,
+    messages.Delete: ExtendedFace.delete,
     messages.Copy: ExtendedFace.copy,
 }

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from wherry.interfaces import ImageDestination, ImageSource
+    from wherry.model.digest import Digest
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
 
 
 class DockerReference(Struct, frozen=True):
-    """`docker://host[:port]/path[:tag|@digest]`; implements interfaces.Reference and ListsTags."""
+    """`docker://host[:port]/path[:tag|@digest]`; implements interfaces.Reference, ListsTags, Deletable
+    and DeletesTags."""
 
     transport: ClassVar[str] = "docker"
 
@@ -69,6 +71,30 @@ class DockerReference(Struct, frozen=True):
             with context("failed to create client"):
                 client = await registries.for_repository(named, access)
             return await list_tags(client, named)
+
+    async def delete(self, system: System, access: ImageAccess) -> Digest:
+        """Delete the image's manifest, and with it all tags of its digest (M7)."""
+        from wherry.registry.client import sharing
+        from wherry.registry.deletion import delete_image
+
+        if self.image.unknown_digest:
+            raise InvalidError("Docker reference without a tag or digest cannot be deleted")
+        async with sharing(system) as registries:
+            named = self.image.named
+            client = await registries.for_repository(named, access)
+            return await delete_image(client, named, self.image.tag_or_digest)
+
+    async def delete_tag(self, system: System, access: ImageAccess) -> Digest:
+        """Delete the tag alone, where the registry can."""
+        from wherry.registry.client import sharing
+        from wherry.registry.deletion import delete_tag
+
+        named = self.image.named
+        if self.image.unknown_digest or named.digest is not None:
+            raise InvalidError(f"{self} names no tag that could be deleted")
+        async with sharing(system) as registries:
+            client = await registries.for_repository(named, access)
+            return await delete_tag(client, named, self.image.tag_or_digest)
 
 
 def parse(text: str, system: System) -> DockerReference:

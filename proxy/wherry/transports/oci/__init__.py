@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from wherry.errors import InvalidError
 from wherry.transports import paths
-from wherry.transports.files import opened_folder, opened_if_there
+from wherry.transports.files import in_thread, locked, opened_folder, opened_if_there
 from wherry.transports.oci import layout
 from wherry.transports.oci.source import Files, FolderFiles, OciSource, open_source
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, ExitStack
 
     from wherry.interfaces import ImageDestination
+    from wherry.model.digest import Digest
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
+    from wherry.transports.files import AbsentFolder, Folder
 
 
 class OciReference(Struct, frozen=True):
@@ -66,6 +68,23 @@ class OciReference(Struct, frozen=True):
         if self.number is not None:
             raise InvalidError(f"Destination reference must not contain a manifest index @{self.number}")
         return open_destination(self, system, access)
+
+    async def delete(self, system: System, access: ImageAccess) -> Digest:
+        """Delete the image's entry, and the blobs that no other image of the layout needs (M7)."""
+        from wherry.transports.oci.deletion import delete
+
+        async with AsyncExitStack() as stack:
+            path = paths.absolute(self.path, system)
+            root = stack.enter_context(opened_folder(path, self.path, for_entry=layout.INDEX))
+            own = _blobs_in(stack, f"{path}/{layout.BLOBS}", root.shown(layout.BLOBS))
+            shared = access.shared_blob_dir
+            blobs = _blobs_in(stack, paths.absolute(shared, system), shared) if shared else own
+            await stack.enter_async_context(locked(root.fd, root.display))
+            return await in_thread(lambda: delete(root, blobs, own, self.name, self.number))
+
+
+def _blobs_in(stack: AsyncExitStack, path: str, display: str) -> Folder | AbsentFolder:
+    return stack.enter_context(opened_if_there(path, display, for_entry=""))
 
 
 def shared_blobs(stack: ExitStack | AsyncExitStack, path: str, system: System) -> Files:

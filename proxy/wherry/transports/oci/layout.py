@@ -217,6 +217,12 @@ def added(index: Json, media_type: str, found: Digest, size: int, name: str) -> 
     return {**index, "manifests": [*listed, entry]}
 
 
+def without(index: Json, position: int) -> Json:
+    """The index without the entry at `position`."""
+    listed = _listed(index)
+    return {**index, "manifests": [*listed[:position], *listed[position + 1 :]]}
+
+
 def _remove_name(listed: list[Json], name: str) -> None:
     for item in listed:
         if _entry(item).name == name:
