@@ -178,3 +178,76 @@ REFUSED: tuple[str, ...] = (
     "[aliases]\nx = 2026-11-22\n",
     "additional-layer-store-auth-helper = {a = 1}\n",
 )
+
+# Environments, and whether a registry is reached through the proxy that they name. The proxy refuses
+# connections, as do the hosts: what `skopeo inspect` says tells which of them it was.
+PROXY = "http://127.0.0.1:9"
+HTTPS: dict[str, str] = {"HTTPS_PROXY": PROXY}
+
+
+def no_proxy(*entries: str) -> dict[str, str]:
+    return HTTPS | {"NO_PROXY": ",".join(entries)}
+
+
+PROXIES: tuple[tuple[dict[str, str], str], ...] = (
+    ({}, "a.invalid"),
+    (HTTPS, "a.invalid"),
+    (HTTPS, "a.invalid:5000"),
+    ({"https_proxy": PROXY}, "a.invalid"),
+    ({"https_proxy": "http://127.0.0.1:10", "HTTPS_PROXY": PROXY}, "a.invalid"),
+    ({"HTTPS_PROXY": "", "https_proxy": PROXY}, "a.invalid"),
+    ({"HTTP_PROXY": PROXY}, "a.invalid"),
+    ({"ALL_PROXY": PROXY}, "a.invalid"),
+    # the proxy's own spelling
+    ({"HTTPS_PROXY": "127.0.0.1:9"}, "a.invalid"),
+    ({"HTTPS_PROXY": "localhost:9"}, "a.invalid"),
+    ({"HTTPS_PROXY": "http://user:pass@127.0.0.1:9/path"}, "a.invalid"),
+    ({"HTTPS_PROXY": "http://[::1"}, "a.invalid"),
+    # loopback never
+    (HTTPS, "localhost:5000"),
+    (HTTPS, "127.0.0.1:1"),
+    (HTTPS, "127.8.9.1:1"),
+    (HTTPS, "x.localhost:5000"),
+    # a list of hosts and domains
+    (no_proxy("b.invalid"), "a.invalid"),
+    (no_proxy("a.invalid"), "a.invalid"),
+    (no_proxy("a.invalid"), "b.a.invalid"),
+    (no_proxy("a.invalid"), "ba.invalid"),
+    (no_proxy("A.Invalid"), "a.invalid"),
+    (no_proxy("a.invalid"), "A.INVALID"),
+    (no_proxy(".a.invalid"), "a.invalid"),
+    (no_proxy(".a.invalid"), "b.a.invalid"),
+    (no_proxy("*.a.invalid"), "a.invalid"),
+    (no_proxy("*.a.invalid"), "b.a.invalid"),
+    (no_proxy("b.invalid", " a.invalid "), "a.invalid"),
+    (no_proxy("invalid"), "a.invalid"),
+    (no_proxy("*"), "a.invalid"),
+    (no_proxy("b.invalid", "*"), "a.invalid"),
+    (no_proxy("*invalid"), "a.invalid"),
+    (no_proxy("a*"), "a.invalid"),
+    (no_proxy("b.invalid a.invalid"), "a.invalid"),
+    (no_proxy("", ":", ":443", "."), "a.invalid"),
+    # ports
+    (no_proxy("a.invalid:443"), "a.invalid"),
+    (no_proxy("a.invalid:80"), "a.invalid"),
+    (no_proxy("a.invalid:5000"), "a.invalid:5000"),
+    (no_proxy("a.invalid:5000"), "a.invalid:5001"),
+    (no_proxy("a.invalid:"), "a.invalid:5001"),
+    (no_proxy(".a.invalid:5000"), "b.a.invalid:5000"),
+    (no_proxy("*.a.invalid:5000"), "b.a.invalid:5001"),
+    # addresses and networks
+    (no_proxy("240.0.0.1"), "240.0.0.1:5000"),
+    (no_proxy("240.0.0.1:5000"), "240.0.0.1:5000"),
+    (no_proxy("240.0.0.1:5001"), "240.0.0.1:5000"),
+    (no_proxy("[240.0.0.1]:5000"), "240.0.0.1:5000"),
+    (no_proxy("240.0.0.2"), "240.0.0.1:5000"),
+    (no_proxy("240.0.0.0/30"), "240.0.0.1:5000"),
+    (no_proxy("240.0.0.9/29"), "240.0.0.14:5000"),
+    (no_proxy("240.0.0.0/32"), "240.0.0.1:5000"),
+    (no_proxy("0.0.0.0/0"), "240.0.0.1:5000"),
+    (no_proxy("0.0.0.0/0"), "a.invalid"),
+    (no_proxy("240.0.0.0/255.0.0.0"), "240.0.0.1:5000"),
+    (no_proxy("::ffff:240.0.0.1"), "240.0.0.1:5000"),
+    (no_proxy("0.0.1"), "240.0.0.1:5000"),
+    (no_proxy("240.0.0.01"), "240.0.0.1:5000"),
+)

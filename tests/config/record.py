@@ -1,4 +1,6 @@
-"""Records golden/registries.json: `SKOPEO_REF=/path/to/skopeo python -m tests.config.record`.
+"""Records golden/registries.json and golden/proxies.json:
+
+    SKOPEO_REF=/path/to/skopeo python -m tests.config.record
 
 `skopeo --registries-conf FILE inspect docker://NAME` for each file and name of cases.py, on ports where
 nobody listens: the error tells which places were asked in which order. The paths of this run are replaced by
@@ -15,7 +17,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.config.cases import LOOKUPS, ONE, REFUSED
+from tests.config.cases import LOOKUPS, ONE, PROXIES, REFUSED
 
 HERE = Path(__file__).parent
 
@@ -35,13 +37,23 @@ def answer(config: str, reference: str, scratch: Path) -> str:
     return re.sub(r'line \d+ \(last key ("[^"]+")\)', r"key \1", error)
 
 
+def through_proxy(environ: dict[str, str], registry: str, scratch: Path) -> bool:
+    """Whether the proxy was asked; what is reached directly fails otherwise, or in no time at all."""
+    command = [os.environ["SKOPEO_REF"], "--command-timeout", "2s", "inspect", f"docker://{registry}/x"]
+    environ = environ | {"HOME": str(scratch), "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    return "proxyconnect tcp: dial tcp 127.0.0.1:9: connect" in done.stderr
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         looked_up = [[answer(config, each, scratch) for each in names] for config, names in LOOKUPS]
+        proxied = [through_proxy(environ, registry, scratch) for environ, registry in PROXIES]
         refused = [answer(config, f"{ONE}/x", scratch) for config in REFUSED]
     recorded = {"looked_up": looked_up, "refused": refused}
     (HERE / "golden").mkdir(exist_ok=True)
+    (HERE / "golden" / "proxies.json").write_text(json.dumps(proxied) + "\n")
     (HERE / "golden" / "registries.json").write_text(json.dumps(recorded, indent=1) + "\n")
 
 
