@@ -7,14 +7,15 @@ import os
 import select
 import threading
 import time
+from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from wherry.errors import CorruptError, OperationCancelledError
+from wherry.errors import CorruptError, OperationCancelledError, WherryError
 from wherry.interfaces import Extent, WouldBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from wherry.interfaces import Blob, Progress
     from wherry.model.digest import Hasher
@@ -34,6 +35,10 @@ FILL: Final = 256 << 10
 RECORD: Final = 16 << 10
 """A TLS record's payload at most: a read no larger may be one of many, so the buffer is filled to FILL."""
 
+READER_TURN: Final = 0.001
+"""Seconds that a pipe which was just filled is left to its reader at most."""
+
+LARGEST_PIPE: Final = 1 << 20
 LINGER: Final = 0.020
 """Seconds that a step waits in its thread before it hands its state back."""
 
@@ -79,8 +84,13 @@ class Transfer:
         self._limit = limit
         self._progress = progress
         self._pending = memoryview(b"")
-        self._by_kernel = not hashers and sink.kernel_kind is not None
+        self._may_use_kernel = not hashers and sink.kernel_kind is not None
+        self._by_kernel = self._may_use_kernel
+        self.source_failed = False
+        self._failure: WherryError | None = None
         self._disputes = 0
+        self._reader: select.epoll | None = None  # tells when the pipe's reader has finished a read
+        self._filled: select.epoll | None = None  # the same, when the pipe was just filled
         self._cancelled = False
         self._wake_lock = threading.Lock()
         self._wake: int | None = None
@@ -109,7 +119,7 @@ class Transfer:
         with self._wake_lock:
             self._wake = wake
         try:
-            with self._threads.buffer() as buffer:
+            with self._threads.buffer() as buffer, self._watched_reader():
                 try:
                     return self._run(buffer, wake)
                 finally:
@@ -119,6 +129,24 @@ class Transfer:
             with self._wake_lock:
                 self._wake = None
                 os.close(wake)
+
+    @contextmanager
+    def _watched_reader(self) -> Iterator[None]:
+        """Where files are spliced into a pipe: have the kernel tell when its reader is done with a read.
+
+        A reader holds the pipe's lock while it copies, and a splice that comes meanwhile spins for that lock:
+        it would burn as much CPU as copying the bytes. The edge comes once a read of the full pipe is over.
+        """
+        if not self._by_kernel or self._sink.kernel_kind != "pipe":
+            yield
+            return
+        with select.epoll() as reader:
+            reader.register(self._sink.fileno(), select.EPOLLOUT | select.EPOLLET)
+            self._reader = reader
+            try:
+                yield
+            finally:
+                self._reader = self._filled = None
 
     def _run(self, buffer: memoryview, wake: int) -> Wait | None:
         began = time.monotonic()
@@ -156,12 +184,13 @@ class Transfer:
         return _Turn.MOVED
 
     def _read(self, buffer: memoryview) -> Wait | _Turn:
-        room = len(buffer) if self.moved >= PROVEN else CAUTIOUS_CHUNK
+        proven = self.moved >= PROVEN or self._sink.kernel_kind == "file"
+        room = len(buffer) if proven else CAUTIOUS_CHUNK
         if self._limit is not None:
             room = min(room, self._limit + 1 - self.taken)
         filled = 0
         while filled < room:
-            count = self._blob.readinto(buffer[filled:room])
+            count = self._read_some(buffer[filled:room], filled)
             if isinstance(count, WouldBlock):
                 if not filled:
                     return Wait(True, count)
@@ -173,6 +202,27 @@ class Transfer:
             return _Turn.END
         self._take(buffer[:filled])
         return _Turn.MOVED
+
+    def _read_some(self, view: memoryview, filled: int) -> int | WouldBlock:
+        """From the blob; its failure waits where bytes came before it, which would be lost otherwise."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            self.source_failed = True
+            raise failure
+        try:
+            return self._blob.readinto(view)
+        except WherryError as error:
+            if not filled:
+                self.source_failed = True
+                raise
+            self._failure = error
+            return WouldBlock.READ
+
+    def resumed(self) -> None:
+        """The blob goes on, perhaps elsewhere, after `source_failed`."""
+        self.source_failed = False
+        self._by_kernel = self._may_use_kernel
+        self._disputes = 0
 
     def _take(self, chunk: memoryview) -> None:
         """Hash bytes that came from the blob, and have them written next."""
@@ -200,6 +250,9 @@ class Transfer:
             room = min(room, self._limit - self.taken)
         if room <= 0:
             return self._without_kernel()  # which finds the end, or one byte too many
+        if self._filled is not None:
+            self._filled.poll(READER_TURN)
+            self._filled = None
         try:
             count = _kernel_move(extent, self._sink, room)
         except BlockingIOError:
@@ -215,6 +268,8 @@ class Transfer:
         if not count:
             return self._without_kernel()  # the source ends early: its readinto says so
         self._disputes = 0
+        if extent.offset is not None and self._reader is not None and (count < room or count >= LARGEST_PIPE):
+            self._filled = self._reader
         self._blob.advance(count)
         self._sink.advance(count)
         self.taken += count
