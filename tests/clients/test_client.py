@@ -170,12 +170,12 @@ def test_errors_have_types(client: Client, images: Path, tmp_path: Path) -> None
 
 def test_a_registry_s_errors_keep_their_details(client: Client) -> None:
     with FakeRegistry() as fake:
-        fake.on("GET", "/v2/x/manifests/latest", Reply(503, {"Retry-After": "7"}))
+        fake.on("GET", "/v2/x/manifests/latest", error(403, "DENIED", "not for you"))
         fake.on("GET", "/v2/y/manifests/latest", error(404, "MANIFEST_UNKNOWN", "manifest unknown"))
         options = OpenOptions(access=PLAIN_HTTP)
-        with pytest.raises(WherryError, match="503") as busy:
+        with pytest.raises(WherryError, match="not for you") as denied:
             client.open_image(f"docker://{fake.name}/x", options)
-        assert (busy.value.http_status, busy.value.retryable, busy.value.retry_after) == (503, True, 7.0)
+        assert (denied.value.http_status, denied.value.retryable) == (403, False)
         with pytest.raises(ImageNotFoundError, match="manifest unknown"):
             client.open_image(f"docker://{fake.name}/y", options)
 

@@ -184,6 +184,15 @@ async def test_errors_come_bare_and_typed(images: Path, tmp_path: Path) -> None:
         await leave_by_an_error()
 
 
+async def test_a_busy_registry_s_error_keeps_its_details(tmp_path: Path) -> None:
+    async with connected(tmp_path) as client:
+        with FakeRegistry() as fake:
+            fake.on("GET", "/v2/x/manifests/latest", Reply(503, {"Retry-After": "7"}))
+            with pytest.raises(WherryError, match="503") as busy:
+                await client.open_image(f"docker://{fake.name}/x")
+        assert (busy.value.http_status, busy.value.retryable, busy.value.retry_after) == (503, True, 7.0)
+
+
 async def test_copy_errors_come_bare_and_typed(images: Path, tmp_path: Path) -> None:
     async with connected(tmp_path) as client:
         with FakeRegistry() as fake:

@@ -28,7 +28,7 @@ from wherry.protocol.options import ImageAccess, PlatformChoice
 from wherry.server.connection import serve_connection
 from wherry.server.settings import ProxySettings
 from wherry.streams.threads import DataThreads
-from wherry.system import System
+from wherry.system import Retries, System
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30
@@ -41,7 +41,7 @@ TRUSTING = ProxySettings(policy=PolicyOptions(insecure=True), access=ImageAccess
 
 
 def make_system(root: Path, *, threads: int = 32, idle: float = 60.0) -> System:
-    """A world below `root`, in which nothing of the host's counts."""
+    """A world below `root`, in which nothing of the host's counts, and a registry is asked once."""
     scratch = root / ".scratch"
     scratch.mkdir(exist_ok=True)
     return System(
@@ -52,6 +52,7 @@ def make_system(root: Path, *, threads: int = 32, idle: float = 60.0) -> System:
         platform=PlatformChoice(os="linux", architecture="amd64"),
         threads=DataThreads(threads),
         idle_timeout=idle,
+        retries=Retries(failed=0, throttled=0, unreachable=0),
     )
 
 
