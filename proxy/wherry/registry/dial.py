@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -13,12 +14,51 @@ from msgspec import Struct
 from wherry.errors import NetworkError, StalledError, WherryError, errno_text
 
 if TYPE_CHECKING:
+    from wherry.config.proxies import Proxy
     from wherry.registry.origin import Origin
 
 Guard = Callable[[str], None]
 """Called with the IP address that is about to be connected to; raises where it is refused (R-19)."""
 
 RESOLVE_S: Final = 20.0
+DIAL_S: Final = 30.0
+LOOKUPS: Final = 16
+"""Threads that may wait for the resolver at once: its slowness must not hold up trio's own (F-21)."""
+
+Resolver = Callable[[str, int], list[tuple[socket.AddressFamily, "_SocketAddress"]]]
+"""The addresses of a host for a TCP port, best first; blocks, called in a thread; raises socket.gaierror."""
+
+
+class Names:
+    """Looks up host names, some at a time."""
+
+    def __init__(self, resolver: Resolver | None = None) -> None:
+        self._resolver = resolver or _ask_system
+        self._limiter = trio.CapacityLimiter(LOOKUPS)
+
+    async def addresses(self, origin: Origin) -> list[tuple[socket.AddressFamily, _SocketAddress]]:
+        """Raises UnreachableError and StalledError with Go's texts."""
+        where = f"dial tcp: lookup {origin.host}"
+        with suppress(socket.gaierror):  # an address needs no thread
+            return _ask_system(origin.host, origin.port, socket.AI_NUMERICHOST)
+        try:
+            with trio.fail_after(RESOLVE_S):
+                return await trio.to_thread.run_sync(
+                    self._resolver, origin.host, origin.port, abandon_on_cancel=True, limiter=self._limiter
+                )
+        except trio.TooSlowError:
+            raise StalledError(f"{where}: i/o timeout") from None
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_AGAIN:
+                raise UnreachableError(f"{where}: server misbehaving") from None
+            raise UnreachableError(f"{where}: no such host", retryable=False) from None
+        except (OSError, UnicodeError) as error:
+            raise UnreachableError(f"{where}: {error}", retryable=False) from None
+
+
+def _ask_system(host: str, port: int, flags: int = 0) -> list[tuple[socket.AddressFamily, _SocketAddress]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return [(family, where) for family, _, _, _, where in found]
 
 
 class Limits(Struct, frozen=True):
@@ -29,6 +69,16 @@ class Limits(Struct, frozen=True):
     tls: float = 10.0
     head: float = 60.0
     idle: float = 60.0
+
+
+class UnreachableError(NetworkError):
+    """No connection: the name does not resolve, or nobody takes the connection at any of its addresses."""
+
+
+class NothingCommonError(NetworkError):
+    """The server and we have no key exchange or cipher in common, as far as its alert tells."""
+
+    retryable = False
 
 
 class PeerClosedError(NetworkError):
@@ -48,6 +98,8 @@ class Connection:
         self.reused = False
         self.idle_since = 0.0
         self.clear = not isinstance(sock, ssl.SSLSocket)
+        self.proxy: Proxy | None = None
+        """The proxy that passes on what is sent; None also where there is a tunnel through one."""
 
     async def send_all(self, data: bytes) -> None:
         """Write everything; raises NetworkError."""
@@ -111,15 +163,19 @@ class Connection:
 
 
 async def dial(
-    origin: Origin, context: ssl.SSLContext | None, limits: Limits, guard: Guard | None
+    origin: Origin, context: ssl.SSLContext | None, limits: Limits, guard: Guard | None, names: Names
 ) -> Connection:
     """Connect to the first address of `origin` that answers; `context` is that of an https origin.
 
-    Raises NetworkError or StalledError with Go's texts (`dial tcp ADDRESS: connect: connection refused`),
-    of the first address that failed; and what `guard` raises, before anything is sent there.
+    Each address has its own limit, and no further one is tried after DIAL_S. Raises UnreachableError or
+    StalledError with Go's texts (`dial tcp ADDRESS: connect: connection refused`), of the first address that
+    failed; and what `guard` raises, before anything is sent there.
     """
     first: WherryError | None = None
-    for family, where in await _resolve(origin):
+    began = trio.current_time()
+    for family, where in await names.addresses(origin):
+        if first is not None and trio.current_time() - began >= DIAL_S:
+            break
         peer = str(where[0])
         if guard is not None:
             guard(peer)
@@ -131,29 +187,14 @@ async def dial(
         if context is None:
             return connection
         try:
-            return await _handshake(connection, context, origin.host, limits)
+            return await secured(connection, context, origin.host, limits)
         except BaseException:
             connection.close()
             raise
-    raise first or NetworkError(f"dial tcp: lookup {origin.host}: no such host", retryable=False)
+    raise first or UnreachableError(f"dial tcp: lookup {origin.host}: no such host", retryable=False)
 
 
 _SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-
-
-async def _resolve(origin: Origin) -> list[tuple[socket.AddressFamily, _SocketAddress]]:
-    try:
-        with trio.fail_after(RESOLVE_S):
-            found = await trio.socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-            return [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
-    except trio.TooSlowError:
-        raise StalledError(f"dial tcp: lookup {origin.host}: i/o timeout") from None
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
-            raise NetworkError(f"dial tcp: lookup {origin.host}: server misbehaving") from None
-        raise NetworkError(f"dial tcp: lookup {origin.host}: no such host", retryable=False) from None
-    except (OSError, UnicodeError) as error:
-        raise NetworkError(f"dial tcp: lookup {origin.host}: {error}", retryable=False) from None
 
 
 async def _connect(
@@ -180,11 +221,11 @@ async def _connect(
         if isinstance(error, trio.TooSlowError):
             raise StalledError(f"dial tcp {shown}: i/o timeout") from None
         if isinstance(error, OSError):
-            raise NetworkError(f"dial tcp {shown}: connect: {errno_text(error)}") from error
+            raise UnreachableError(f"dial tcp {shown}: connect: {errno_text(error)}") from error
         raise
 
 
-async def _handshake(plain: Connection, context: ssl.SSLContext, host: str, limits: Limits) -> Connection:
+async def secured(plain: Connection, context: ssl.SSLContext, host: str, limits: Limits) -> Connection:
     """The TLS connection on `plain`, whose socket it takes over."""
     try:
         secure = context.wrap_socket(
@@ -230,6 +271,9 @@ _CERTIFICATE_TEXTS: Final = {
 }
 
 
+_NOTHING_COMMON: Final = ("handshake failure", "insufficient security", "illegal parameter")
+
+
 def tls_failure(error: ssl.SSLError, host: str) -> NetworkError:
     """The error of ours for what TLS refused; another try would end the same way."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -243,5 +287,6 @@ def tls_failure(error: ssl.SSLError, host: str) -> NetworkError:
         return NetworkError("http: server gave HTTP response to HTTPS client", retryable=False)
     if " alert " in f" {reason} ":
         reason = reason.partition("alert ")[2] or reason
-        return NetworkError(f"remote error: tls: {reason}", retryable=False)
+        kind = NothingCommonError if reason in _NOTHING_COMMON else NetworkError
+        return kind(f"remote error: tls: {reason}", retryable=False)
     return NetworkError(f"tls: {reason}", retryable=False)

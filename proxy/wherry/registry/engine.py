@@ -26,7 +26,7 @@ from wherry.errors import (
 )
 from wherry.interfaces import WouldBlock
 from wherry.registry.body import HttpBlob
-from wherry.registry.dial import Connection, Guard, Limits, dial
+from wherry.registry.dial import Connection, Guard, Limits, Names, dial
 from wherry.registry.origin import Origin, Url, is_redirect
 from wherry.registry.pool import Key, Pool
 from wherry.registry.tls import TlsSettings
@@ -185,9 +185,10 @@ class Engine:
     `limits` apply to every request. One engine may serve many registries and users.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, names: Names | None = None) -> None:
         self.limits = limits or Limits()
         self.pool = Pool()
+        self._names = names or Names()
         self._contexts: dict[str, ssl.SSLContext] = {}
 
     async def __aenter__(self) -> Self:
@@ -228,7 +229,7 @@ class Engine:
                 if len(self._contexts) >= CONTEXT_LIMIT:
                     self._contexts.clear()
                 tls = self._contexts[key.tls] = request.reach.tls.context()
-        return await dial(request.url.origin, tls, self.limits, request.reach.guard)
+        return await dial(request.url.origin, tls, self.limits, request.reach.guard, self._names)
 
     async def _run(self, key: Key, request: Request, connection: Connection, send: Send | None) -> Exchange:
         try:
