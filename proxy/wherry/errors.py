@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Kind = Literal[
     "not_found",
@@ -39,6 +39,7 @@ class WherryError(Exception):
     `http_status`: status of the registry's answer that caused it, if one did.
     `retry_after`: seconds that the registry asked us to wait, if it did.
     `errcode`: the distribution specification's code in the registry's answer (`DENIED`), "" for none.
+    `rate_limits`: what that answer said of the registry's limits (`ratelimit-remaining`), by header.
     """
 
     kind: ClassVar[Kind] = "internal"
@@ -53,6 +54,7 @@ class WherryError(Exception):
         http_status: int | None = None,
         retry_after: float | None = None,
         errcode: str = "",
+        rate_limits: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
         if retryable is not None:
@@ -60,6 +62,7 @@ class WherryError(Exception):
         self.http_status = http_status
         self.retry_after = retry_after
         self.errcode = errcode
+        self.rate_limits = rate_limits or {}
 
     @property
     def code(self) -> Code:

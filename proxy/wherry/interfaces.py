@@ -17,6 +17,7 @@ from wherry.model.digest import Digest
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from wherry.errors import WherryError
     from wherry.model.descriptor import Descriptor
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
@@ -81,6 +82,19 @@ class Blob(Protocol):
 
     def abort(self) -> None:
         """Stop now: called from the event loop, at any time, takes effect at once, may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A Blob that may be able to go on after its source failed."""
+
+    async def resume(self, cause: WherryError) -> None:
+        """Continue with the byte behind the last one that was taken.
+
+        Called by the mover, in the event loop and between two reads, with what `readinto` raised, or with a
+        StalledError where the source was silent for too long. Raises where there is no going on.
+        """
         ...
 
 

@@ -76,9 +76,8 @@ class System(Struct, frozen=True, kw_only=True):
     paths of references are relative to; `environ`: the environment variables that we may look at;
     `scratch`: directory for large temporary files (skopeo's --tmpdir, /var/tmp); `platform`: the host's own,
     from which an index's instance is chosen; `wall`: seconds since the epoch (timeouts use trio's clock);
-    `threads`: the data plane's; `user_agent`: sent to registries;
-    `retries`: how often registries are asked again; `registries_conf`: a registries.conf instead of the
-    searched ones (skopeo's --registries-conf);
+    `threads`: the data plane's; `user_agent`: sent to registries; `retries`: how often those are asked again;
+    `registries_conf`: a registries.conf instead of the searched ones (skopeo's --registries-conf);
     `tls_details`: what TLS may be for all connections (skopeo's --tls-details);
     `own_credentials`: whether files and helpers of the user we run as may be asked for credentials (False in
     a server of several users, C-16); `warn`: takes a text that the user should see;

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.registry import FakeRegistry
 from wherry.protocol.options import PlatformChoice
 from wherry.streams.threads import DataThreads
-from wherry.system import System
+from wherry.system import Retries, System
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
         platform=PlatformChoice("linux", "amd64"),
         threads=DataThreads(),
         user_agent="tests/1",
+        retries=Retries(pause=0.001),
     )
 
 

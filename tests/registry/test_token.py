@@ -261,10 +261,11 @@ async def test_r20_bearer_before_basic(fake: FakeRegistry, client: RegistryClien
 async def test_a_token_server_that_refuses(
     fake: FakeRegistry, client: RegistryClient, reply: Reply, kind: type[WherryError], text: str, code: str
 ) -> None:
-    fake.on("GET", "/token", reply, Reply(body=b'{"token":"later"}'))
+    fake.on("GET", "/token", reply)
     with pytest.raises(kind, match=f"^fetching manifest latest in .*/x: {text}$") as caught:
         await pull(client)
     assert caught.value.code == code
+    fake.on("GET", "/token", Reply(body=b'{"token":"later"}'))
     await pull(client)  # a failure is not remembered
     assert used(fake) == ["Bearer later"]
 

@@ -1,63 +1,90 @@
 """Blobs of a repository: GET and HEAD (distribution-spec, sections Pulling and Checking Blobs).
 
-Resuming a body that was cut, and the cache of where else a blob lies, are not here yet: the first belongs
-around the HttpBlob of `open_blob`, the second around `exists`.
+Where else a blob lies is not known here: that belongs around `exists`.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wherry.errors import LimitError, NetworkError, RegistryError, StalledError, WherryError, context
 from wherry.model.goquote import quote
 from wherry.registry import origin
 from wherry.registry.client import RegistryClient, scope
-from wherry.registry.errors import read_error, shown
+from wherry.registry.errors import error_of, read_error, shown
+from wherry.registry.resume import ResumingBlob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from wherry.model.digest import Digest
     from wherry.model.name import Named
-    from wherry.registry.body import HttpBlob
     from wherry.registry.challenge import Scope
+    from wherry.registry.control import Headers
     from wherry.registry.engine import Exchange
+    from wherry.registry.origin import Url
 
 _IDENTITY = re.compile("identity", re.IGNORECASE)
 
 
 @asynccontextmanager
-async def open_blob(client: RegistryClient, name: Named, digest: Digest) -> AsyncIterator[HttpBlob]:
+async def open_blob(client: RegistryClient, name: Named, digest: Digest) -> AsyncIterator[ResumingBlob]:
     """Open a blob; its bytes are not checked. Its size is the Content-Length, None where there is none.
 
-    Raises NotFoundError, AuthError, RegistryError, NetworkError, StalledError.
+    A body that is cut or stalls is resumed (registry/resume.py). Raises NotFoundError, AuthError,
+    RegistryError, NetworkError, StalledError.
     """
-    url = await client.url(f"{name.path}/blobs/{digest}")
-    grant = await client.authorize((scope(name.path, "pull"),))
-    async with client.open("GET", url, grant=grant) as exchange:
-        if exchange.status != 200:
+
+    async def ask(offset: int) -> Exchange:
+        url = await client.url(f"{name.path}/blobs/{digest}")
+        grant = await client.authorize((scope(name.path, "pull"),))
+        exchange = await client.begin("GET", url, grant=grant, headers=_range(offset))
+        if not _holds_content(exchange, offset):
             with context("fetching blob"):
-                raise await read_error(exchange)
+                raise await error_of(exchange)
+        return exchange
+
+    blob = ResumingBlob(client, await client.persist(lambda: ask(0)), ask)
+    try:
+        yield blob
+    finally:
+        blob.release()
+
+
+def _range(offset: int) -> Headers:
+    return (("Range", f"bytes={offset}-"),) if offset else ()
+
+
+def _holds_content(exchange: Exchange, offset: int) -> bool:
+    """Whether the answer has the body that was asked for; the exchange is released if this raises."""
+    if exchange.status != 200 and not (offset and exchange.status == 206):
+        return False
+    try:
         check_identity(exchange)
-        yield exchange.body
+    except BaseException:
+        exchange.release()
+        raise
+    return True
 
 
 @asynccontextmanager
-async def open_external(client: RegistryClient, urls: Sequence[str]) -> AsyncIterator[HttpBlob | None]:
+async def open_external(client: RegistryClient, urls: Sequence[str]) -> AsyncIterator[ResumingBlob | None]:
     """Open a foreign layer at the first of its URLs that has it, without any credentials (CVE-2020-15157).
 
     None where no URL is http(s). Raises the kind of the last failure, with the texts of all.
     """
-    async with AsyncExitStack() as stack:
-        exchange = await _first_that_answers(stack, client, urls)
-        yield None if exchange is None else exchange.body
+    blob = await _first_that_answers(client, urls)
+    try:
+        yield blob
+    finally:
+        if blob is not None:
+            blob.release()
 
 
-async def _first_that_answers(
-    stack: AsyncExitStack, client: RegistryClient, urls: Sequence[str]
-) -> Exchange | None:
+async def _first_that_answers(client: RegistryClient, urls: Sequence[str]) -> ResumingBlob | None:
     failures: list[WherryError] = []
     for text in urls:
         try:
@@ -65,15 +92,9 @@ async def _first_that_answers(
         except RegistryError:
             continue
         try:
-            exchange = await stack.enter_async_context(client.open("GET", url))
-            if exchange.status == 200:
-                check_identity(exchange)
-                return exchange
-            raise RegistryError(
-                f"error fetching external blob from {quote(url.shown)}: "
-                f"received unexpected HTTP status: {exchange.status} {shown(exchange.reason)}",
-                retryable=exchange.status in (429, 502, 503, 504),
-                http_status=exchange.status,
+            # Once: there may be other URLs, and their servers are not the registry that `persist` knows.
+            return ResumingBlob(
+                client, await _ask_external(client, url, 0), partial(_ask_external, client, url)
             )
         except (NetworkError, StalledError, RegistryError, LimitError) as error:
             failures.append(error)
@@ -84,6 +105,19 @@ async def _first_that_answers(
     return None
 
 
+async def _ask_external(client: RegistryClient, url: Url, offset: int) -> Exchange:
+    exchange = await client.begin("GET", url, headers=_range(offset))
+    if not _holds_content(exchange, offset):
+        exchange.release()
+        raise RegistryError(
+            f"error fetching external blob from {quote(url.shown)}: "
+            f"received unexpected HTTP status: {exchange.status} {shown(exchange.reason)}",
+            retryable=exchange.status in (429, 502, 503, 504),
+            http_status=exchange.status,
+        )
+    return exchange
+
+
 async def exists(
     client: RegistryClient, name: Named, digest: Digest, scopes: tuple[Scope, ...]
 ) -> int | None:
@@ -91,6 +125,12 @@ async def exists(
 
     Raises AuthError, RegistryError, NetworkError, StalledError.
     """
+    return await client.persist(lambda: _exists(client, name, digest, scopes))
+
+
+async def _exists(
+    client: RegistryClient, name: Named, digest: Digest, scopes: tuple[Scope, ...]
+) -> int | None:
     where = f"checking whether a blob {digest} exists in {name.name}"
     async with client.request("HEAD", f"{name.path}/blobs/{digest}", scopes) as answer:
         exchange = answer.exchange

@@ -1,8 +1,8 @@
 """A registry as one user reaches it: ping, authorization, requests to its API.
 
 Spec: distribution-spec; skopeo-reference N1 to N5. Which `ImageAccess` a client is made with is the
-configuration's business (wherry.config.access); waiting out 429 answers is not here yet, and belongs around
-`RegistryClient.request`.
+configuration's business (wherry.config.access). `request`, `open` and `begin` ask once (and again after 401);
+whatever may be asked again after other failures is asked through `persist`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 import trio
@@ -19,18 +19,20 @@ from msgspec import Struct
 from wherry.config.access import configured
 from wherry.errors import InternalError, InvalidError, WherryError, context
 from wherry.registry import challenge, origin
+from wherry.model.goquote import quote
 from wherry.registry.challenge import Challenge, Scope
 from wherry.registry.control import Answer, Control, Headers
 from wherry.registry.dial import Limits
 from wherry.registry.engine import Authorization, Engine, Exchange, Reach, Request, Send
-from wherry.registry.errors import read_error
+from wherry.registry.errors import read_error, warning_text
 from wherry.registry.origin import Url
 from wherry.registry.shared import SharedRegistries
+from wherry.registry.retry import Breaker, Budget, Persistence
 from wherry.registry.tls import TlsSettings
 from wherry.registry.token import VISIBLE, Tokens, TokenServer, basic, token_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from typing import Self
 
     from wherry.model.name import Named
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
     from wherry.system import System
 
 CLIENT_LIMIT: Final = 256
+T = TypeVar("T")
+
 DOCKER_HUB: Final = "docker.io"
+WARNING_LIMIT: Final = 64
 _NETWORK_HOST: Final = {DOCKER_HUB: "registry-1.docker.io"}
 
 
@@ -65,7 +70,14 @@ class RegistryClient:
     It may serve many images at once; the ping, tokens and connections are shared between them.
     """
 
-    def __init__(self, registry: str, access: ImageAccess, system: System, engine: Engine) -> None:
+    def __init__(
+        self,
+        registry: str,
+        access: ImageAccess,
+        system: System,
+        engine: Engine,
+        breaker: Breaker | None = None,
+    ) -> None:
         self.registry = registry
         self.engine = engine
         self.system = system
@@ -89,6 +101,17 @@ class RegistryClient:
         self._pinging = trio.Lock()
 
     async def ping(self) -> Found:
+        self._persistence = Persistence(system.retries, breaker or Breaker(self.host), system.warn)
+        self._warned: set[str] = set()
+
+    def budget(self, stalls: int = 2) -> Budget:
+        """What an operation that begins now may spend on further tries (registry/retry.py)."""
+        return self._persistence.budget(stalls)
+
+    async def persist(self, once: Callable[[], Awaitable[T]], budget: Budget | None = None) -> T:
+        """The result of `once`: idempotent requests, made again within `budget` where they fail in a way that
+        may pass. Raises what the last try raised."""
+        return await self._persistence.run(once, budget or self.budget(), lambda: self._found is not None)
         """Find out how the registry is reached, once; over http only where the user allowed that.
 
         Raises NetworkError and the like: `pinging container registry HOST: …`.
@@ -165,6 +188,7 @@ class RegistryClient:
                 answer = await stack.enter_async_context(send(authorization=renewed.authorization))
             yield answer
 
+            self._hear(answer.exchange)
     @asynccontextmanager
     async def open(
         self,
@@ -180,18 +204,50 @@ class RegistryClient:
         Redirects of GET are followed by the origin rules; other methods' are handed out as they are. The
         connection is given back when the context ends.
         """
-        exchange = await self._follow(method, url, grant, headers, send)
+        exchange = await self.begin(method, url, grant=grant, headers=headers, send=send)
         try:
-            renewed = None if send is not None or grant is None else await self._renew(exchange, grant)
-            if renewed is not None:
-                exchange.release()
-                exchange = await self._follow(method, url, renewed, headers, send)
             yield exchange
         finally:
             exchange.release()
 
     async def _follow(
         self, method: str, url: Url, grant: Grant | None, headers: Headers, send: Send | None
+    async def begin(
+        self,
+        method: str,
+        url: Url,
+        *,
+        grant: Grant | None = None,
+        headers: Headers = (),
+        send: Send | None = None,
+    ) -> Exchange:
+        """As `open`; the caller releases the exchange."""
+        exchange = await self._follow(method, url, grant, headers, send)
+        if grant is None:
+            return exchange
+        try:
+            self._hear(exchange)
+            renewed = None if send is not None else await self._renew(exchange, grant)
+        except BaseException:
+            exchange.release()
+            raise
+        if renewed is None:
+            return exchange
+        exchange.release()
+        return await self._follow(method, url, renewed, headers, send)
+
+    def _hear(self, exchange: Exchange) -> None:
+        """Tell the user what the registry itself warns of, each text once (N13)."""
+        found = self._found
+        if found is None or exchange.request.url.origin != found.base.origin:
+            return
+        for header in exchange.header_values("Warning")[:WARNING_LIMIT]:
+            text = warning_text(header)
+            if text is not None and text not in self._warned and len(self._warned) < WARNING_LIMIT:
+                self._warned.add(text)
+                where = quote(exchange.request.url.shown)
+                self.system.warn(f"Warning from registry (first encountered at {where}): {quote(text)}")
+
     ) -> Exchange:
         request = Request(
             method,
@@ -266,6 +322,7 @@ class Registries:
 
     async def __aenter__(self) -> Self:
         await self._engine.__aenter__()
+        self._breakers: dict[str, Breaker] = {}
         return self
 
     async def __aexit__(self, *details: object) -> None:
@@ -277,10 +334,14 @@ class Registries:
         no file is asked for credentials."""
         key = (registry, access)
         if (known := self._clients.pop(key, None)) is None:
-            known = RegistryClient(registry, access, self._system, self._engine)
+            breaker = self._breakers.setdefault(registry, Breaker(registry))
+            known = RegistryClient(registry, access, self._system, self._engine, breaker)
         self._clients[key] = known
         if len(self._clients) > CLIENT_LIMIT:
-            del self._clients[next(iter(self._clients))]  # the one asked for longest ago
+            oldest, _ = next(iter(self._clients))  # the one asked for longest ago
+            del self._clients[next(iter(self._clients))]
+            if not any(name == oldest for name, _ in self._clients):
+                self._breakers.pop(oldest, None)
         return known
 
     async def for_repository(self, named: Named, access: ImageAccess) -> RegistryClient:

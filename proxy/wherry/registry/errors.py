@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BODY_LIMIT: Final = 1024 * 1024
 SHOWN_LIMIT: Final = 1024
 _SAMPLE: Final = 50
+_RATE_LIMIT: Final = re.compile(r"(x-|docker-)?ratelimit(-[a-z-]{1,40})?")
+_RATE_LIMIT_TEXT: Final = 256
 _RETRY_AFTER_S: Final = (1.0, 60.0)
 
 # Codes of the distribution specification and Docker's registry, with their default messages.
@@ -59,6 +61,12 @@ MESSAGES: Final = {
 }
 _RETRYABLE_CODES: Final = frozenset({"TOOMANYREQUESTS", "UNAVAILABLE"})
 _RETRYABLE_STATUS: Final = frozenset({429, 502, 503, 504})
+_SECRETS: Final = (
+    # Queries hold what object stores sign with; a URL may name a user (C-09, C-10).
+    (re.compile(r"(https?://[^\s?#\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
+    (re.compile(r"(https?://)[^\s/?#\"'<>]*@", re.IGNORECASE), r"\1…@"),
+    (re.compile(r"\b(Basic|Bearer) +[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), r"\1 …"),
+)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -81,6 +89,14 @@ async def read_error(exchange: Exchange) -> WherryError:
     return _error(exchange, _said(exchange, body))
 
 
+async def error_of(exchange: Exchange) -> WherryError:
+    """As `read_error`, of an exchange that nobody else holds: it is released."""
+    try:
+        return await read_error(exchange)
+    finally:
+        exchange.release()
+
+
 def _error(exchange: Exchange, said: _Said) -> WherryError:
     status = exchange.status
     retryable = status in _RETRYABLE_STATUS or said.code in _RETRYABLE_CODES
@@ -88,9 +104,21 @@ def _error(exchange: Exchange, said: _Said) -> WherryError:
         shown(said.text),
         retryable=retryable,
         http_status=status,
-        retry_after=retry_after(exchange.header("Retry-After")) if retryable else None,
+        retry_after=retry_after(exchange.header("Retry-After"), exchange.header("Date"))
+        if retryable
+        else None,
         errcode=said.code,
+        rate_limits=rate_limits(exchange),
     )
+
+
+def rate_limits(exchange: Exchange) -> dict[str, str]:
+    """What an answer says of the registry's limits: its RateLimit headers, names in lower case."""
+    found = {
+        name.decode("latin-1").lower(): value.decode("latin-1")[:_RATE_LIMIT_TEXT]
+        for name, value in exchange.headers
+    }
+    return {name: shown(value) for name, value in found.items() if _RATE_LIMIT.fullmatch(name)}
 
 
 def _type(status: int, code: str) -> Callable[..., WherryError]:
@@ -153,19 +181,50 @@ def _sample(body: bytes) -> str:
 
 
 def shown(text: str) -> str:
-    """What a server said, made safe to show: control characters escaped, 1 KiB at most (R-74, R-75)."""
+    """What a server said, made safe to show: control characters escaped, 1 KiB at most (R-74, R-75), and
+    without the queries and users of URLs and without authorizations (C-09, C-10)."""
+    text = text[: 2 * SHOWN_LIMIT]
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
     clean = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 256 else "\ufffd", text)
     return clean if len(clean) <= SHOWN_LIMIT else f"{clean[:SHOWN_LIMIT]}…"
 
 
-def retry_after(header: str | None) -> float | None:
+def retry_after(header: str | None, date: str | None = None) -> float | None:
     """Seconds that a Retry-After header asks for, within 1 s and 60 s; None where it says nothing (R-37).
 
-    A date is left to the caller's own delay: it would need the wall clock, which servers do not share.
+    `date`: the answer's Date header. A time of day counts from it: the server's clock need not be ours.
     """
-    if header is None or email.utils.parsedate(header) is not None:
-        return None
-    if not re.fullmatch(r"-?[0-9]{1,30}", header.strip()):
+    if header is None:
         return None
     least, most = _RETRY_AFTER_S
-    return min(max(float(header), least), most)
+    if re.fullmatch(r"-?[0-9]{1,30}", header.strip()):
+        return min(max(float(header), least), most)
+    asked, now = _seconds(header), _seconds(date or "")
+    return None if asked is None or now is None else min(max(asked - now, least), most)
+
+
+def _seconds(date: str) -> float | None:
+    """Since the epoch, of an HTTP date (RFC 9110, section 5.6.7)."""
+    parsed = email.utils.parsedate_tz(date[:64])
+    if parsed is None or not 1970 <= parsed[0] <= 9999:
+        return None
+    try:
+        return float(email.utils.mktime_tz(parsed))
+    except (ValueError, OverflowError):
+        return None
+
+
+_WARNING: Final = re.compile(r'299 - "((?:[^"\\]|\\.)*)"')
+_FORBIDDEN: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def warning_text(header: str) -> str | None:
+    """The text of a Warning header in the distribution specification's form; None for any other (N13).
+
+    One with control characters is none, as in skopeo (R-74).
+    """
+    found = _WARNING.fullmatch(header.encode("latin-1", "replace").decode("utf-8", "replace"))
+    if found is None or _FORBIDDEN.search(found[1]):
+        return None
+    return shown(re.sub(r"\\(.)", r"\1", found[1])) or None

@@ -18,6 +18,7 @@ from wherry.registry.errors import read_error
 if TYPE_CHECKING:
     from wherry.model.name import Named
     from wherry.registry.engine import Exchange
+    from wherry.registry.retry import Budget
 
 LIMIT: Final = strictjson.MANIFEST_LIMIT
 _ACCEPT: Final = tuple(("Accept", media_type) for media_type in mediatype.REQUESTED)
@@ -30,12 +31,18 @@ class Fetched(Struct, frozen=True):
     media_type: str
 
 
-async def get(client: RegistryClient, name: Named, wanted: str) -> Fetched:
+async def get(client: RegistryClient, name: Named, wanted: str, budget: Budget | None = None) -> Fetched:
     """The manifest of a tag or digest, as the registry gave it: neither parsed nor compared with a digest.
+
+    `budget`: of the tries, where it is not the usual one.
 
     Raises ImageNotFoundError where the registry says that there is no such manifest, NotFoundError for other
     404 answers, AuthError, RegistryError, LimitError (over 4 MiB), NetworkError, StalledError.
     """
+    return await client.persist(lambda: _get(client, name, wanted), budget)
+
+
+async def _get(client: RegistryClient, name: Named, wanted: str) -> Fetched:
     where = f"{wanted} in {name.name}"
     path = f"{name.path}/manifests/{wanted}"
     async with AsyncExitStack() as stack:

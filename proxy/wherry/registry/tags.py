@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import CorruptError, InvalidError, LimitError, RegistryError, context
@@ -37,12 +38,16 @@ async def list_tags(
     path = f"{name.path}/tags/list"
     seen_paths: set[str] = set()
     tags: dict[str, None] = {}
+    budget = client.budget()
     while path not in seen_paths:
         if len(seen_paths) >= PAGES_LIMIT:
             raise LimitError(f"the tag list of {name.name} has more than {PAGES_LIMIT} pages")
         seen_paths.add(path)
         before = len(tags)
-        following = await _page(client, name, path, tags, warn)
+        found, following = await client.persist(partial(_page, client, name, path, warn), budget)
+        budget.renew()
+        for tag in found:
+            _take(tag, tags)
         # A page without a new tag ends the list: some registries link to the same page for ever (R-33).
         if following is None or len(tags) == before:
             break
@@ -51,9 +56,9 @@ async def list_tags(
 
 
 async def _page(
-    client: RegistryClient, name: Named, path: str, tags: dict[str, None], warn: Callable[[str], None]
-) -> str | None:
-    """Add the tags of one page; the next page's path below /v2/, None where there is none."""
+    client: RegistryClient, name: Named, path: str, warn: Callable[[str], None]
+) -> tuple[list[str], str | None]:
+    """What stands on one page; and the next page's path below /v2/, None where there is none."""
     async with AsyncExitStack() as stack:
         with context("getting repository tags"):
             answer = await stack.enter_async_context(client.request("GET", path, (scope(name.path, "pull"),)))
@@ -62,9 +67,7 @@ async def _page(
                 raise await read_error(answer.exchange)
         with context("decoding tag list response"):
             found = _parse_page(await answer.read(PAGE_LIMIT))
-        for tag in found:
-            _take(tag, tags)
-        return _next(answer.exchange, warn)
+        return found, _next(answer.exchange, warn)
 
 
 def _parse_page(body: bytes) -> list[str]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 from msgspec import Struct
 
-from wherry.errors import StalledError
-from wherry.interfaces import Progress, WouldBlock, no_progress
+from wherry.errors import StalledError, WherryError
+from wherry.interfaces import Progress, Resumable, WouldBlock, no_progress
 from wherry.model.digest import Digest, hasher
 from wherry.streams.blobs import BytesBlob
 from wherry.streams.sinks import MemorySink
@@ -60,7 +60,8 @@ async def pump(
 
     `digests`: algorithms (keys of model.digest.HEX_LENGTH); `limit`: bytes, of which the sink gets no more;
     `idle`: seconds of trio's clock that the source may stay silent while we wait for it (a slow sink is never
-    counted), None for no limit. The blob is aborted when this ends in any other way than by the blob's end.
+    counted), None for no limit. A Resumable blob goes on after its source failed or stalled, if it can. The
+    blob is aborted when this ends in any other way than by the blob's end.
 
     Raises CorruptError (more than `limit` bytes), StalledError, ReaderGoneError (the pipe's reader left; this
     is noticed while waiting for the source too), whatever the blob raises, and the sink's error.
@@ -69,16 +70,17 @@ async def pump(
     patience = _Patience(idle)
     try:
         await trio.lowlevel.checkpoint()
-        if not _inline(transfer, blob, sink):
-            while (wait := await threads.run(transfer.step, transfer.cancel)) is not None:
-                if wait is SLICE_OVER:
-                    continue
-                if wait.source:
-                    await patience.wait(transfer, blob, sink, wait)
-                elif wait.direction is WouldBlock.READ:
-                    await trio.lowlevel.wait_readable(sink.fileno())
-                else:
-                    await trio.lowlevel.wait_writable(sink.fileno())
+        moving = not _inline(transfer, blob, sink)
+        while moving:
+            try:
+                await _move(transfer, blob, sink, threads, patience)
+                moving = False
+            except WherryError as error:
+                if not (transfer.source_failed and isinstance(blob, Resumable)):
+                    raise
+                await blob.resume(error)
+                transfer.resumed()
+                patience = _Patience(idle)
     except BaseException:
         blob.abort()
         raise
@@ -87,6 +89,21 @@ async def pump(
         for name, done in zip(digests, transfer.hashers, strict=True)
     }
     return Moved(transfer.moved, sums)
+
+
+async def _move(
+    transfer: Transfer, blob: Blob, sink: Sink, threads: DataThreads, patience: _Patience
+) -> None:
+    """Run the transfer's steps, until the blob's end or the first error."""
+    while (wait := await threads.run(transfer.step, transfer.cancel)) is not None:
+        if wait is SLICE_OVER:
+            continue
+        if wait.source:
+            await patience.wait(transfer, blob, sink, wait)
+        elif wait.direction is WouldBlock.READ:
+            await trio.lowlevel.wait_readable(sink.fileno())
+        else:
+            await trio.lowlevel.wait_writable(sink.fileno())
 
 
 async def read_all(
@@ -130,16 +147,19 @@ class _Patience:
         waited = trio.current_time() - began
         self._silent += waited
         if scope.cancelled_caught:
+            transfer.source_failed = True
             raise StalledError(f"the source sent nothing for {self._idle:g} s")
-        self._check_rate(transfer.taken, waited, self._idle)
+        self._check_rate(transfer, waited, self._idle)
         return None
 
-    def _check_rate(self, taken: int, waited: float, idle: float) -> None:
+    def _check_rate(self, transfer: Transfer, waited: float, idle: float) -> None:
         self._window += waited
         if self._window < idle:
             return
+        taken = transfer.taken
         sent = taken - self._window_start
         if sent < MINIMUM_RATE * self._window:
+            transfer.source_failed = True
             raise StalledError(f"the source sent only {sent} bytes in {self._window:.0f} s")
         self._window_start = taken
         self._window = 0.0

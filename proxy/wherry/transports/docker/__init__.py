@@ -70,7 +70,7 @@ class DockerReference(Struct, frozen=True):
             named = self.image.named
             with context("failed to create client"):
                 client = await registries.for_repository(named, access)
-            return await list_tags(client, named)
+            return await list_tags(client, named, system.warn)
 
     async def delete(self, system: System, access: ImageAccess) -> Digest:
         """Delete the image's manifest, and with it all tags of its digest (M7)."""

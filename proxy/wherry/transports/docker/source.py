@@ -16,6 +16,7 @@ from wherry.model import digest as digests
 from wherry.model.manifest import matches_digest
 from wherry.registry import blobs, manifests
 from wherry.registry.client import sharing
+from wherry.registry.retry import one_try
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wherry.model.name import DockerName, Named
     from wherry.protocol.options import ImageAccess
     from wherry.registry.client import RegistryClient
+    from wherry.registry.retry import Budget
     from wherry.system import System
 
 
@@ -50,7 +52,9 @@ async def open_source(image: DockerName, system: System, access: ImageAccess) ->
                 with _limited(MIRROR_LIMIT_S if place.is_mirror else math.inf):
                     reached = await configured_source(place, image.named, access, system, config)
                     client = registries.client(place.named.domain, reached)
-                    source = DockerSource(client, place.named, await _top(client, place.named))
+                    # Where there is another place, none is waited for.
+                    budget = None if place is places[-1] else one_try()
+                    source = DockerSource(client, place.named, await _top(client, place.named, budget))
                 break
             except WherryError as error:
                 if not place.is_mirror:
@@ -68,8 +72,8 @@ def _limited(seconds: float) -> Iterator[None]:
         raise StalledError(f"no manifest within {seconds:g} seconds")
 
 
-async def _top(client: RegistryClient, named: Named) -> Unverified:
-    fetched = await manifests.get(client, named, named.digest or named.tag)
+async def _top(client: RegistryClient, named: Named, budget: Budget | None) -> Unverified:
+    fetched = await manifests.get(client, named, named.digest or named.tag, budget)
     if named.digest is not None:
         _check_digest(fetched.raw, named.digest)
     return Unverified(fetched.raw, fetched.media_type)
