@@ -40,9 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ran.run(case)
         profiles = _profiles(bench, contenders, chosen)
         floors = bench_limits.measure(images["one"], bench.rounds) if _wants_limits(given.only) else {}
-    text = report.table(ran.results, contenders)
-    for part in (text, report.profile_text(profiles), *_floor_lines(floors), *ran.failed.values()):
-        _say(part)
     if given.json:
         figures = {
             "machine": _machine(),
@@ -54,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "failed": ran.failed,
         }
         given.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    text = report.table(ran.results, contenders)
+    for part in (text, report.profile_text(profiles), *_floor_lines(floors), *ran.failed.values()):
+        _say(part)
     return 1 if ran.failed or ran.missed else 0
 
 
