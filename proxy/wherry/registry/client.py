@@ -18,16 +18,16 @@ from msgspec import Struct
 
 from wherry.config.access import configured
 from wherry.errors import InternalError, InvalidError, WherryError, context
-from wherry.registry import challenge, origin
 from wherry.model.goquote import quote
+from wherry.registry import challenge, origin
 from wherry.registry.challenge import Challenge, Scope
 from wherry.registry.control import Answer, Control, Headers
 from wherry.registry.dial import Limits
 from wherry.registry.engine import Authorization, Engine, Exchange, Reach, Request, Send
 from wherry.registry.errors import read_error, warning_text
 from wherry.registry.origin import Url
-from wherry.registry.shared import SharedRegistries
 from wherry.registry.retry import Breaker, Budget, Persistence
+from wherry.registry.shared import SharedRegistries
 from wherry.registry.tls import TlsSettings
 from wherry.registry.token import VISIBLE, Tokens, TokenServer, basic, token_server
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
 
-CLIENT_LIMIT: Final = 256
 T = TypeVar("T")
 
-DOCKER_HUB: Final = "docker.io"
+CLIENT_LIMIT: Final = 256
 WARNING_LIMIT: Final = 64
+DOCKER_HUB: Final = "docker.io"
 _NETWORK_HOST: Final = {DOCKER_HUB: "registry-1.docker.io"}
 
 
@@ -99,8 +99,6 @@ class RegistryClient:
         self._tokens = Tokens(self._credentials)
         self._found: Found | None = None
         self._pinging = trio.Lock()
-
-    async def ping(self) -> Found:
         self._persistence = Persistence(system.retries, breaker or Breaker(self.host), system.warn)
         self._warned: set[str] = set()
 
@@ -112,6 +110,8 @@ class RegistryClient:
         """The result of `once`: idempotent requests, made again within `budget` where they fail in a way that
         may pass. Raises what the last try raised."""
         return await self._persistence.run(once, budget or self.budget(), lambda: self._found is not None)
+
+    async def ping(self) -> Found:
         """Find out how the registry is reached, once; over http only where the user allowed that.
 
         Raises NetworkError and the like: `pinging container registry HOST: …`.
@@ -186,9 +186,9 @@ class RegistryClient:
             if renewed is not None:
                 await stack.aclose()
                 answer = await stack.enter_async_context(send(authorization=renewed.authorization))
+            self._hear(answer.exchange)
             yield answer
 
-            self._hear(answer.exchange)
     @asynccontextmanager
     async def open(
         self,
@@ -210,8 +210,6 @@ class RegistryClient:
         finally:
             exchange.release()
 
-    async def _follow(
-        self, method: str, url: Url, grant: Grant | None, headers: Headers, send: Send | None
     async def begin(
         self,
         method: str,
@@ -248,6 +246,8 @@ class RegistryClient:
                 where = quote(exchange.request.url.shown)
                 self.system.warn(f"Warning from registry (first encountered at {where}): {quote(text)}")
 
+    async def _follow(
+        self, method: str, url: Url, grant: Grant | None, headers: Headers, send: Send | None
     ) -> Exchange:
         request = Request(
             method,
@@ -319,10 +319,10 @@ class Registries:
         self._system = system
         self._engine = Engine(Limits(head=system.idle_timeout, idle=system.idle_timeout))
         self._clients: dict[tuple[str, ImageAccess], RegistryClient] = {}
+        self._breakers: dict[str, Breaker] = {}
 
     async def __aenter__(self) -> Self:
         await self._engine.__aenter__()
-        self._breakers: dict[str, Breaker] = {}
         return self
 
     async def __aexit__(self, *details: object) -> None:
