@@ -121,8 +121,8 @@ class _Edited:
     def __init__(self, target: Target, raw: bytes | None, file: Replacing) -> None:
         where = AuthPath(target.path, named=True)
         self._file = file
-        self._members = {} if raw is None else split(raw.decode())
         self.meaning = AuthFile(target.path, {}, {}) if raw is None else authfile.parse(where, raw)
+        self._members = {} if raw is None else split(raw.decode())
         self._auths_name = self._name("auths")
         text = self._members.get(self._auths_name, _EMPTY)
         self.auths = split(text) if text.startswith("{") else {}
