@@ -51,8 +51,16 @@ COMMANDS: tuple[Command, ...] = (
         "--config the configuration. A Go template given with --format chooses: --format '{{.Digest}}'.",
     ),
     Command("list-tags", "List the tags of a repository", "REPOSITORY", "list_tags"),
-    Command("login", "Log in to a registry", "REGISTRY", not_yet=8),
-    Command("logout", "Log out of a registry", "REGISTRY", not_yet=8),
+    Command(
+        "login",
+        "Log in to a registry",
+        "REGISTRY[/PATH]",
+        "login",
+        "Keeps credentials that the registry takes in $XDG_RUNTIME_DIR/containers/auth.json, or where\n"
+        "--authfile, $REGISTRY_AUTH_FILE or a credential helper says. With a path they count for what is\n"
+        "below it alone.",
+    ),
+    Command("logout", "Log out of a registry", "REGISTRY[/PATH]", "logout"),
     Command("manifest-digest", "Compute the digest of a manifest file", "FILE", "manifest_digest"),
     Command("standalone-sign", "Sign a manifest file", "MANIFEST REFERENCE KEY -o SIGNATURE", not_yet=8),
     Command("standalone-verify", "Verify a signature file", "MANIFEST REFERENCE KEYS SIGNATURE", not_yet=8),

@@ -55,6 +55,8 @@ _IMAGE = ("inspect", "delete", "layers", "experimental-image-proxy")
 _REGISTRY = (*_IMAGE, "list-tags")
 _RETRIES = ("copy", "sync", "inspect", "delete", "layers", "list-tags")
 _INSPECT = ("inspect",)
+_LOGIN = ("login",)
+_LOGINS = ("login", "logout")
 
 FLAGS: tuple[Flag, ...] = (
     Flag("version", "bool", "print the version", plain=(ROOT,), short="v"),
@@ -124,6 +126,17 @@ FLAGS: tuple[Flag, ...] = (
     Flag("retry-delay", "duration", "wait this long between tries", plain=_RETRIES),
     # delete
     Flag("tag-only", "bool", "delete this tag, but no other of its digest", plain=("delete",)),
+    # login, logout
+    Flag("authfile", "string", "file of registry credentials", plain=_LOGINS, shown="FILE"),
+    Flag("compat-auth-file", "string", "such a file in Docker's format", plain=_LOGINS, shown="FILE"),
+    Flag("tls-verify", "bool", "demand https and a valid certificate", plain=_LOGINS),
+    Flag("cert-dir", "string", "directory of *.crt, *.cert, *.key", plain=_LOGIN, shown="DIR"),
+    Flag("username", "string", "user of the registry", plain=_LOGIN, short="u", shown="USER"),
+    Flag("password", "string", "the user's password; others may see it", plain=_LOGIN, short="p"),
+    Flag("password-stdin", "bool", "read the password from standard input", plain=_LOGIN),
+    Flag("get-login", "bool", "show who is logged in", plain=_LOGIN),
+    Flag("verbose", "bool", "tell where the credentials are kept", plain=_LOGIN, short="v"),
+    Flag("all", "bool", "forget the credentials of all registries", plain=("logout",), short="a"),
     # inspect
     Flag("config", "bool", "show the configuration", plain=_INSPECT),
     Flag("format", "string", "show what this Go template says", plain=_INSPECT, short="f", shown="TEMPLATE"),
