@@ -24,6 +24,7 @@ PACKAGES: Final = {
     "podman": "podman",
     "skopeo": "skopeo",
     "strace": "strace",
+    "tinyproxy": "tinyproxy-bin",
     "umoci": "umoci",
 }
 

@@ -476,13 +476,13 @@ def test_c19_certificate_directories_that_are_refused(
     tmp_path: Path, name: str, content: str, text: str
 ) -> None:
     settings = TlsSettings(True, str(tmp_path))
-    settings.context()
+    settings.contexts()
     before = settings.fingerprint()
     (tmp_path / name).write_text(content)
     assert settings.fingerprint() != before
     with pytest.raises(WherryError, match=re.escape(text)):
-        settings.context()
-    TlsSettings(True, str(tmp_path / "none")).context()
+        settings.contexts()
+    TlsSettings(True, str(tmp_path / "none")).contexts()
 
 
 async def test_http_where_https_is_spoken(engine: Engine) -> None:

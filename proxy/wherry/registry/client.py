@@ -16,6 +16,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from wherry.config import proxies
 from wherry.config.access import configured
 from wherry.errors import InternalError, InvalidError, WherryError, context
 from wherry.model.goquote import quote
@@ -86,7 +87,8 @@ class RegistryClient:
         self._credentials = None if access.anonymous else access.credentials
         self._registry_token = access.registry_token
         cert_dir = system.path(access.cert_dir) if access.cert_dir else ""
-        reach = Reach(TlsSettings(not self._insecure, cert_dir), _partition(access))
+        tls = TlsSettings(not self._insecure, cert_dir, system.tls_details)
+        reach = Reach(tls, _partition(access))
         self._control = Control(
             engine,
             reach,
@@ -317,7 +319,8 @@ class Registries:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._engine = Engine(Limits(head=system.idle_timeout, idle=system.idle_timeout))
+        limits = Limits(head=system.idle_timeout, idle=system.idle_timeout)
+        self._engine = Engine(limits, proxies=proxies.from_environ(system.environ))
         self._clients: dict[tuple[str, ImageAccess], RegistryClient] = {}
         self._breakers: dict[str, Breaker] = {}
 

@@ -26,17 +26,19 @@ from wherry.errors import (
 )
 from wherry.interfaces import WouldBlock
 from wherry.registry.body import HttpBlob
-from wherry.registry.dial import Connection, Guard, Limits, Names, dial
+from wherry.registry.dial import Connection, Guard, Limits
+from wherry.registry.dialer import Dialer
 from wherry.registry.origin import Origin, Url, is_redirect
 from wherry.registry.pool import Key, Pool
 from wherry.registry.tls import TlsSettings
 
 if TYPE_CHECKING:
-    import ssl
     from typing import Self
 
+    from wherry.config.proxies import Proxies
+    from wherry.registry.dial import Names
+
 HEAD_LIMIT: Final = 64 * 1024
-CONTEXT_LIMIT: Final = 64
 RATE_WINDOW_S: Final = 60.0
 RATE_MINIMUM: Final = 1024
 _READ: Final = 16 * 1024
@@ -182,14 +184,16 @@ class _Pace:
 class Engine:
     """The pool and what works on it; `async with` closes what is idle when it ends.
 
-    `limits` apply to every request. One engine may serve many registries and users.
+    `limits` apply to every request; `proxies` say which go through one. One engine may serve many registries
+    and users.
     """
 
-    def __init__(self, limits: Limits | None = None, names: Names | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, names: Names | None = None, proxies: Proxies | None = None
+    ) -> None:
         self.limits = limits or Limits()
         self.pool = Pool()
-        self._names = names or Names()
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._dialer = Dialer(self.limits, names, proxies)
 
     async def __aenter__(self) -> Self:
         return self
@@ -215,21 +219,13 @@ class Engine:
                 except NetworkError:
                     if send is not None or request.method not in _REPEATABLE:
                         raise
-            return await self._run(key, request, await self._dial(key, request), send)
+            reach = request.reach
+            connection = await self._dialer.connection(request.url.origin, reach.tls, key.tls, reach.guard)
+            return await self._run(key, request, connection, send)
 
     def _key(self, request: Request) -> Key:
         tls = request.reach.tls.fingerprint() if request.url.scheme == "https" else ""
         return Key(request.url.origin, tls, request.reach.partition)
-
-    async def _dial(self, key: Key, request: Request) -> Connection:
-        tls = None
-        if request.url.scheme == "https":
-            tls = self._contexts.get(key.tls)
-            if tls is None:
-                if len(self._contexts) >= CONTEXT_LIMIT:
-                    self._contexts.clear()
-                tls = self._contexts[key.tls] = request.reach.tls.context()
-        return await dial(request.url.origin, tls, self.limits, request.reach.guard, self._names)
 
     async def _run(self, key: Key, request: Request, connection: Connection, send: Send | None) -> Exchange:
         try:
@@ -251,10 +247,13 @@ class Engine:
         allowed = request.authorization
         if allowed is not None and allowed.origin == request.url.origin:
             headers.append(("Authorization", allowed.value))
+        if connection.proxy is not None and connection.proxy.authorization:
+            headers.append(("Proxy-Authorization", connection.proxy.authorization))
         if request.content or (request.method in ("POST", "PUT", "PATCH") and send is None):
             headers.append(("Content-Length", str(len(request.content))))
         try:
-            out = machine.send(h11.Request(method=request.method, target=request.url.target, headers=headers))
+            target = request.url.target if connection.proxy is None else str(request.url)
+            out = machine.send(h11.Request(method=request.method, target=target, headers=headers))
             if send is None:
                 if request.content:
                     out = (out or b"") + (machine.send(h11.Data(data=request.content)) or b"")

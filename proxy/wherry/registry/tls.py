@@ -57,10 +57,6 @@ class TlsSettings(Struct, frozen=True):
             raise InvalidError(f"{ssl.OPENSSL_VERSION} knows none of the TLS named groups {names}")
         return tuple(found)
 
-    def context(self) -> ssl.SSLContext:
-        """The first of `contexts`."""
-        return self.contexts()[0]
-
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _restrict(context, self.details)

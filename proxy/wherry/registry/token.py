@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wherry.registry.challenge import Challenge, Scope
     from wherry.registry.control import Answer, Control
     from wherry.registry.dial import Guard
+    from wherry.registry.origin import Address
 
 BODY_LIMIT: Final = 1024 * 1024
 LIFETIME_S: Final = (60.0, 24 * 3600.0)
@@ -55,20 +56,33 @@ class TokenServer(Struct, frozen=True):
 
     @property
     def guard(self) -> Guard:
-        """Refuses addresses that a registry may not point to (R-19); for the connection, not the name."""
+        """Refuses addresses that a registry may not point to (R-19); for the connection, not the name.
+
+        A name that a proxy resolves comes as "": which addresses it may reach is the proxy's matter. A
+        registry behind a proxy may point to public addresses only.
+        """
         registry = origin.address(self.registry_peer)
 
         def check(peer: str) -> None:
             realm = origin.address(peer)
-            if registry is None or realm is None or not origin.may_ask(realm, registry):
+            if not _may_ask(realm, registry):
                 raise AuthError(
-                    f"the registry at {self.registry_peer} names a token server at {peer} "
-                    f"({self.realm.shown}), an address of a network that it may not point to"
+                    f"the registry at {self.registry_peer or 'the end of a proxy'} "
+                    f"names a token server at {peer} ({self.realm.shown}), "
+                    "an address of a network that it may not point to"
                 )
-            if self.realm.scheme == "http" and not self.insecure and not realm.is_loopback:
+            local = realm is not None and realm.is_loopback
+            if self.realm.scheme == "http" and not self.insecure and not local:
                 raise AuthError(f"bearer realm {self.realm.shown} is not https")
 
         return check
+
+
+def _may_ask(realm: Address | None, registry: Address | None) -> bool:
+    """origin.may_ask, where one of them may be behind a proxy (None)."""
+    if realm is None:
+        return True
+    return realm.is_global if registry is None else origin.may_ask(realm, registry)
 
 
 def token_server(offer: Challenge, *, registry_peer: str, insecure: bool) -> TokenServer:

@@ -8,14 +8,49 @@ import h11
 import trio
 
 from wherry.errors import AuthError, LimitError, NetworkError, RegistryError, StalledError
+from wherry.errors import context as context_of
+from wherry.registry.dial import dial, secured
+from wherry.registry.origin import Origin, address
 
 if TYPE_CHECKING:
+    import ssl
+
     from wherry.config.proxies import Proxy
-    from wherry.registry.dial import Connection
-    from wherry.registry.origin import Origin
+    from wherry.registry.dial import Connection, Guard, Limits, Names
 
 HEAD_LIMIT: Final = 64 * 1024
 _RETRYABLE: Final = frozenset({502, 503, 504})
+
+
+async def dial_through(
+    proxy: Proxy,
+    origin: Origin,
+    context: ssl.SSLContext | None,
+    limits: Limits,
+    guard: Guard | None,
+    names: Names,
+) -> Connection:
+    """As dial.dial, through a proxy: for https a tunnel, for http a connection to the proxy itself, which its
+    user tells where to pass a request on (`Connection.proxy`).
+
+    `guard` is asked about the address that the origin names, about "" for a name, which the proxy resolves.
+    Raises as `dial`, with `proxyconnect tcp: ` before it, and as `connect`.
+    """
+    peer = origin.host if address(origin.host) is not None else ""
+    if guard is not None:
+        guard(peer)
+    with context_of("proxyconnect tcp"):
+        connection = await dial(Origin("http", proxy.host, proxy.port), None, limits, None, names)
+    connection.peer = peer
+    if context is None:
+        connection.proxy = proxy
+        return connection
+    try:
+        await connect(connection, proxy, origin, limits.head)
+        return await secured(connection, context, origin.host, limits)
+    except BaseException:
+        connection.close()
+        raise
 
 
 async def connect(connection: Connection, proxy: Proxy, origin: Origin, limit: float) -> None:
