@@ -1,5 +1,5 @@
 # Two commands do everything: `make run` and `make test`. See README.md.
-.PHONY: run test venv lint bench images clean
+.PHONY: run test torture venv lint bench images clean
 .DEFAULT_GOAL := run
 
 PYTHON ?= python3
@@ -16,6 +16,10 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-tests
 	$(BIN)/python -m pytest $(ARGS)
+
+# What `make test` takes samples of, in full: pulls that are cut at every byte. About ten minutes.
+torture: $(VENV)/.installed-tests
+	TORTURE=1 $(BIN)/python -m pytest tests/registry/test_torture.py $(ARGS)
 
 lint: $(VENV)/.installed-tests
 	$(BIN)/ruff format .

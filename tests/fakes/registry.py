@@ -238,6 +238,19 @@ class FakeRegistry:
             return _unknown(seen) if route is None else route.next()
 
 
+def ranged(body: bytes) -> Callable[[Seen], Reply]:
+    """Answers with `body`, or with the rest of it where a Range header asks for that, as registries do."""
+
+    def answer(seen: Seen) -> Reply:
+        asked = seen.header("Range")
+        if asked is None:
+            return Reply(body=body)
+        start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        return Reply(206, {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}, body[start:])
+
+    return answer
+
+
 def _unknown(seen: Seen) -> Reply:
     kind = "MANIFEST" if "/manifests/" in seen.path else "BLOB" if "/blobs/" in seen.path else "NAME"
     return error(404, f"{kind}_UNKNOWN")
