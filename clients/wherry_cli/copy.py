@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from wherry.errors import InvalidError, WherryError, context, file_error
+from wherry.errors import FileError, InvalidError, WherryError, context, file_error
 from wherry.model.goquote import quote
 from wherry_cli.output import step_line
 
@@ -37,7 +38,8 @@ def run(call: Call) -> int:
 
     def tell(step: Step) -> None:
         if not quiet:
-            call.write(step_line(step))
+            with suppress(FileError):  # a full disk under the progress is no reason to stop the copy
+                call.write(step_line(step))
 
     async def question(client: AsyncClient) -> CopyResult:
         return await client.copy(source, destination, options, tell)
@@ -83,6 +85,7 @@ def _options(call: Call, destination: str) -> CopyOptions:
         format=kind,
         preserve_digests=given.on("preserve-digests"),
         remove_signatures=given.on("remove-signatures"),
+        verify_push=given.on("verify-push"),
         parallel=given.number("image-parallel-copies") or _DEFAULT_PARALLEL,
     )
 

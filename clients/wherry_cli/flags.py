@@ -152,6 +152,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("preserve-digests", "bool", "fail rather than change a manifest", plain=_COPIES),
     Flag("quiet", "bool", "print nothing", plain=_COPY, short="q"),
     Flag("digestfile", "string", "write the digest of the copied image to FILE", plain=_COPIES, shown="FILE"),
+    Flag("verify-push", "bool", "ask the registry whether it has what it took", plain=_COPY),
     Flag("remove-signatures", "bool", "do not copy signatures", plain=_COPIES),
     Flag("image-parallel-copies", "uint", "layers copied at once (default: 6)", plain=_COPY, shown="N"),
     Flag(

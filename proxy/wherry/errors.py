@@ -127,6 +127,10 @@ class RegistryError(WherryError):
     kind: ClassVar[Kind] = "registry"
 
 
+class ManifestRejectedError(RegistryError):
+    """A registry refused a manifest in a way that leaves hope for the same image in another format."""
+
+
 class CorruptError(WherryError):
     """Content differs from what its digest, size or type promised."""
 

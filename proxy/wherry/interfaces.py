@@ -157,7 +157,8 @@ class Accepts(Struct, frozen=True):
     """What a destination takes, as data, so that planning stays pure.
 
     `manifest_types`: in its order of preference, empty: any. `compression`: what it wants layers to be
-    ("gzip": compress what is not compressed; "keep"; "none": decompress).
+    ("gzip": compress what is not compressed; "keep"; "none": decompress). `commit_text`: what `commit` does,
+    for the texts of its errors.
     """
 
     manifest_types: tuple[str, ...] = ()
@@ -167,6 +168,7 @@ class Accepts(Struct, frozen=True):
     indexes: bool = True
     foreign_layers: bool = False
     parallel_blobs: int = 6
+    commit_text: str = "committing the finished image"
 
 
 class ImageDestination(Protocol):
@@ -222,6 +224,19 @@ class Reference(Protocol):
     def destination(
         self, system: System, access: ImageAccess
     ) -> AbstractAsyncContextManager[ImageDestination]: ...
+
+
+@runtime_checkable
+class ConfirmsWrites(Protocol):
+    """A destination that can be asked whether it has what it said it took (`--verify-push`)."""
+
+    async def confirm_blobs(self, blobs: Sequence[Descriptor]) -> None:
+        """Raise RegistryError where one of them is not there, or has another size."""
+        ...
+
+    async def confirm_manifest(self, raw: bytes) -> None:
+        """After `commit`: raise RegistryError or CorruptError unless the image's name stands for `raw`."""
+        ...
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wherry.copy.single import Written
 from wherry.errors import InvalidError, NotYetError, context
 from wherry.model import mediatype
 from wherry.model.manifest import manifest_digest
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from wherry.model.manifest import Index
 
 
-async def copy_index(copier: Copier, given: Unverified, index: Index) -> tuple[bytes, str]:
-    """Copy an index and, unless only the index is wanted, its instances; its bytes and type as written.
+async def copy_index(copier: Copier, given: Unverified, index: Index) -> Written:
+    """Copy an index and, unless only the index is wanted, its instances.
 
     The bytes are the source's wherever no instance changed and the destination takes the type.
     """
@@ -45,7 +46,7 @@ async def copy_index(copier: Copier, given: Unverified, index: Index) -> tuple[b
     if signatures:
         with context("writing signatures"):
             await copier.destination.put_signatures(signatures)
-    return raw, wanted_type
+    return Written(raw, wanted_type)
 
 
 async def _instances(copier: Copier, index: Index) -> dict[int, ListEdit]:
@@ -61,9 +62,10 @@ async def _instances(copier: Copier, index: Index) -> dict[int, ListEdit]:
             given = await copier.source.manifest(descriptor.digest)
             if mediatype.is_index(mediatype.normalize(given.media_type, given.raw)):
                 raise NotYetError("copying an index within an index is not yet built in wherry")
-            raw, media_type = await copier.image(given, descriptor.digest)
-        if raw != given.raw:
-            edits[position] = ListEdit(manifest_digest(raw), len(raw), media_type)
+            written = await copier.image(given, descriptor.digest)
+        if written.raw != given.raw:
+            raw = written.raw
+            edits[position] = ListEdit(manifest_digest(raw), len(raw), written.media_type)
     return edits
 
 

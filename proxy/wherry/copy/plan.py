@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from wherry.errors import InvalidError, NotYetError
 from wherry.model import mediatype
@@ -53,25 +53,49 @@ class CopyBlob(Struct, frozen=True):
 
 
 class CopyPlan(Struct, frozen=True):
-    """`convert`: the manifest is converted to `manifest_type`, so its digest changes; `because` says why."""
+    """`convert`: the manifest is converted to `manifest_type`, so its digest changes; `because` says why.
+
+    `others`: the types to try, in this order, where the destination does not take that one after all.
+    """
 
     layers: tuple[CopyBlob, ...]
     config: Descriptor | None
     manifest_type: str
     convert: bool
     because: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def plan(parsed: ImageManifest, accepts: Accepts, options: PlanOptions) -> CopyPlan:
     """Decide over one image. Raises InvalidError for what can't be, NotYetError for what is not built yet."""
     manifest_type, because = _choose_type(parsed.media_type, accepts, options)
-    convert = manifest_type != parsed.media_type
-    if convert and (parsed.media_type, manifest_type) != (mediatype.DOCKER_SCHEMA2, mediatype.OCI_MANIFEST):
-        raise NotYetError(
-            f"converting a manifest of type {parsed.media_type} to {manifest_type} is not yet built in wherry"
-        )
+    convert = _must_convert(parsed.media_type, manifest_type)
     layers = tuple(_layer(layer, accepts, options) for layer in parsed.layers)
-    return CopyPlan(layers, parsed.config, manifest_type, convert, because)
+    others = () if options.format or options.fixed else _others(manifest_type, accepts)
+    return CopyPlan(layers, parsed.config, manifest_type, convert, because, others)
+
+
+def in_other_format(chosen: CopyPlan, parsed: ImageManifest, manifest_type: str) -> CopyPlan:
+    """The plan for the same blobs under one of its `others`; raises NotYetError."""
+    convert = _must_convert(parsed.media_type, manifest_type)
+    return structs.replace(
+        chosen, manifest_type=manifest_type, convert=convert, because=(f"{chosen.manifest_type} was refused",)
+    )
+
+
+def _must_convert(source: str, wanted: str) -> bool:
+    if wanted == source:
+        return False
+    if (source, wanted) != (mediatype.DOCKER_SCHEMA2, mediatype.OCI_MANIFEST):
+        raise NotYetError(f"converting a manifest of type {source} to {wanted} is not yet built in wherry")
+    return True
+
+
+def _others(chosen: str, accepts: Accepts) -> tuple[str, ...]:
+    """The rest of K1: what most registries took first, then the destination's own order."""
+    wanted = (mediatype.DOCKER_SCHEMA2, mediatype.DOCKER_SCHEMA1_SIGNED, *accepts.manifest_types)
+    images = (t for t in wanted if t in accepts.manifest_types and not mediatype.is_index(t))
+    return tuple(t for t in dict.fromkeys(images) if t != chosen)
 
 
 def _choose_type(source: str, accepts: Accepts, options: PlanOptions) -> tuple[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wherry import transports
 from wherry.copy.index import copy_index
-from wherry.copy.single import Copier
+from wherry.copy.single import Copier, confirming
 from wherry.copy.transfer import Transfer
 from wherry.errors import context
 from wherry.interfaces import ReuseHints
@@ -20,6 +20,7 @@ from wherry.model.manifest import Index, choose, manifest_digest, parse_index
 from wherry.protocol.messages import CopyResult
 
 if TYPE_CHECKING:
+    from wherry.copy.single import Written
     from wherry.copy.transfer import Tell
     from wherry.interfaces import ImageSource, Progress, Reference, Unverified
     from wherry.policy import Policy
@@ -61,13 +62,13 @@ async def copy(
             transfer=transfer,
             tell=tell,
         )
-        raw, media_type = await _copy_opened(source_reference, source, copier, system, options)
-        with context("committing the finished image"):
-            await destination.commit()
+        if options.verify_push:
+            confirming(destination, destination_reference)
+        written = await copier.commit(await _copy_opened(source_reference, source, copier, system, options))
     return CopyResult(
-        digest=manifest_digest(raw),
-        media_type=media_type,
-        manifest=raw.decode("utf-8", "replace"),
+        digest=manifest_digest(written.raw),
+        media_type=written.media_type,
+        manifest=written.raw.decode("utf-8", "replace"),
         copied_blobs=transfer.tally.copied,
         reused_blobs=transfer.tally.reused,
         copied_bytes=transfer.tally.bytes,
@@ -76,7 +77,7 @@ async def copy(
 
 async def _copy_opened(
     reference: Reference, source: ImageSource, copier: Copier, system: System, options: CopyOptions
-) -> tuple[bytes, str]:
+) -> Written:
     with context(f"determining manifest MIME type for {reference}"):
         given = await source.manifest()
     with context(f"initializing image from source {reference}"):
@@ -92,7 +93,7 @@ async def _copy_opened(
     return await _copy_chosen(copier, source, index, chosen)
 
 
-async def _copy_chosen(copier: Copier, source: ImageSource, index: Index, chosen: str) -> tuple[bytes, str]:
+async def _copy_chosen(copier: Copier, source: ImageSource, index: Index, chosen: str) -> Written:
     with context("copying system image from manifest list"):
         descriptor = next(i.descriptor for i in index.instances if i.descriptor.digest == chosen)
         given: Unverified = await source.manifest(descriptor.digest)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from wherry.copy.plan import PlanOptions, plan
-from wherry.errors import InvalidError, context
+from wherry.copy.plan import PlanOptions, in_other_format, plan
+from wherry.errors import InvalidError, ManifestRejectedError, RegistryError, context
 from wherry.image.open import Image, PolicyTrust
+from wherry.interfaces import ConfirmsWrites
 from wherry.model import name
 from wherry.model.manifest import manifest_digest, parse_image
 from wherry.protocol.messages import Step
@@ -15,12 +16,73 @@ from wherry.protocol.messages import Step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wherry.copy.plan import CopyPlan
     from wherry.copy.transfer import Tell, Transfer
     from wherry.interfaces import ImageDestination, ImageSource, Reference, Unverified
+    from wherry.model.descriptor import Descriptor
     from wherry.model.digest import Digest
     from wherry.policy import Policy
     from wherry.protocol.messages import CopyOptions
     from wherry.system import System
+
+
+class Formats:
+    """The formats that one image's manifest may be written in, one after the other as they are refused."""
+
+    def __init__(self, image: Image, chosen: CopyPlan) -> None:
+        self.image = image
+        self.chosen = chosen
+        self._left = list(chosen.others)
+        self._refusals: list[str] = []
+
+    async def refused(self, error: ManifestRejectedError) -> None:
+        """Go on to the next format; raises what there is to tell where there is none."""
+        if not self._left and not self._refusals:
+            raise error
+        self._refusals.append(f"{self.chosen.manifest_type}({error})")
+        while self._left:
+            manifest_type = self._left.pop(0)
+            try:
+                chosen = in_other_format(self.chosen, self.image.parsed, manifest_type)
+                if chosen.convert:
+                    await self.image.converted()
+            except InvalidError as reason:
+                self._refusals.append(f"{manifest_type}({reason})")
+                continue
+            self.chosen = chosen
+            return
+        attempts = ", ".join(self._refusals)
+        raise RegistryError(
+            f"Uploading manifest failed, attempted the following formats: {attempts}",
+            http_status=error.http_status,
+            errcode=error.errcode,
+        ) from error
+
+
+class Written(NamedTuple):
+    """A manifest that the destination was given; `formats` the others that it may be written in."""
+
+    raw: bytes
+    media_type: str
+    formats: Formats | None = None
+
+
+def confirming(destination: ImageDestination, reference: Reference) -> ConfirmsWrites:
+    """The destination, as one that can tell what it has; raises InvalidError where it can't."""
+    if not isinstance(destination, ConfirmsWrites):
+        raise InvalidError(
+            f"what is written to {reference.transport}: can't be verified by asking a registry"
+        )
+    return destination
+
+
+def _sent(raw: bytes, chosen: CopyPlan) -> list[Descriptor]:
+    """The blobs that a manifest names and that were to be written: not the foreign layers left where they
+    are."""
+    parsed = parse_image(raw, chosen.manifest_type)
+    skipped = {item.blob.digest for item in chosen.layers if item.skip}
+    config = [parsed.config] if parsed.config is not None else []
+    return [*config, *(layer for layer in parsed.layers if layer.digest not in skipped)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +99,8 @@ class Copier:
     transfer: Transfer
     tell: Tell
 
-    async def image(self, given: Unverified, instance: Digest | None = None) -> tuple[bytes, str]:
-        """Copy one image and hand its manifest to the destination; the bytes and type of that manifest.
+    async def image(self, given: Unverified, instance: Digest | None = None) -> Written:
+        """Copy one image and hand its manifest to the destination.
 
         `instance`: the digest by which an index that is copied whole names it.
         """
@@ -53,17 +115,55 @@ class Copier:
             PlanOptions(format=self.options.format, fixed=fixed),
         )
         await self.transfer.layers(chosen)
+        formats = Formats(image, chosen)
+        written = await self._in_turn(formats, instance)
+        if signatures:
+            await self.tell(Step("store-signatures"))
+            digest = manifest_digest(written.raw) if instance is not None else None
+            with context("writing signatures"):
+                await self.destination.put_signatures(signatures, digest)
+        return written
+
+    async def commit(self, written: Written) -> Written:
+        """Make what was written visible; where the destination refuses the manifest only now, in another
+        format."""
+        while True:
+            try:
+                with context(self.destination.accepts.commit_text):
+                    await self.destination.commit()
+                break
+            except ManifestRejectedError as error:
+                if written.formats is None:
+                    raise
+                await written.formats.refused(error)
+                written = await self._in_turn(written.formats, None)
+        if self.options.verify_push:
+            await self._confirming.confirm_manifest(written.raw)
+        return written
+
+    async def _in_turn(self, formats: Formats, instance: Digest | None) -> Written:
+        """Write configuration and manifest, in the first format that is taken."""
+        while True:
+            try:
+                return await self._write(formats, instance)
+            except ManifestRejectedError as error:
+                await formats.refused(error)
+
+    async def _write(self, formats: Formats, instance: Digest | None) -> Written:
+        image, chosen = formats.image, formats.chosen
         await self.transfer.config(image, chosen)
         raw = (await image.converted()).raw if chosen.convert else image.manifest.raw
         await self.tell(Step("manifest"))
-        written = manifest_digest(raw) if instance is not None else None
         with context("writing manifest"):
-            await self.destination.put_manifest(raw, chosen.manifest_type, written)
-        if signatures:
-            await self.tell(Step("store-signatures"))
-            with context("writing signatures"):
-                await self.destination.put_signatures(signatures, written)
-        return raw, chosen.manifest_type
+            if self.options.verify_push:
+                await self._confirming.confirm_blobs(_sent(raw, chosen))
+            digest = manifest_digest(raw) if instance is not None else None
+            await self.destination.put_manifest(raw, chosen.manifest_type, digest)
+        return Written(raw, chosen.manifest_type, formats)
+
+    @property
+    def _confirming(self) -> ConfirmsWrites:
+        return confirming(self.destination, self.destination_reference)
 
     async def _open(self, given: Unverified) -> Image:
         trust = PolicyTrust(

@@ -260,6 +260,7 @@ class CopyOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     """How Copy copies. `instances`: "system" the one for this platform, "all", or "index-only".
 
     `format`: "" keeps the source's, else "oci", "v2s2" or "v2s1". `parallel`: layers at once.
+    `verify_push`: ask the registry for each blob before the manifest, and for the manifest after it.
     """
 
     source: ImageAccess = field(default_factory=ImageAccess)
@@ -271,6 +272,7 @@ class CopyOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     preserve_digests: bool = False
     remove_signatures: bool = False
     parallel: int = 6
+    verify_push: bool = False
 
 
 class CopyResult(Struct, frozen=True):

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from wherry.errors import CorruptError, NotFoundError, RegistryError, WherryError, context
-from wherry.model import mediatype
 from wherry.model.manifest import manifest_digest, matches_digest
-from wherry.model.strictjson import MANIFEST_LIMIT
 from wherry.registry.client import scope
 from wherry.registry.errors import read_error
+from wherry.registry.manifests import ACCEPT, LIMIT
 from wherry.registry.tags import list_tags
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 # Registries differ in what they ask for (`delete`, `push`); all take this, which skopeo asks for too.
 _ACTIONS: Final = "*"
-_ACCEPT: Final = tuple(("Accept", media_type) for media_type in mediatype.REQUESTED)
 _TAGS_STAY: Final = frozenset({400, 404, 405, 501})
 """What registries answer to DELETE by tag where they only delete by digest."""
 _AT_ONCE: Final = 6
@@ -75,7 +73,7 @@ def _scopes(name: Named) -> tuple[Scope, ...]:
 
 async def _resolve(client: RegistryClient, name: Named, wanted: str) -> Digest:
     path = f"{name.path}/manifests/{wanted}"
-    async with client.request("GET", path, _scopes(name), _ACCEPT) as answer:
+    async with client.request("GET", path, _scopes(name), ACCEPT) as answer:
         if answer.exchange.status == 404:
             raise NotFoundError(
                 f"Unable to delete {name}. Image may not exist or is not stored with a v2 Schema in a v2 "
@@ -85,7 +83,7 @@ async def _resolve(client: RegistryClient, name: Named, wanted: str) -> Digest:
         with context(f"deleting {name}"):
             if answer.exchange.status != 200:
                 raise await read_error(answer.exchange)
-            raw = await answer.read(MANIFEST_LIMIT)
+            raw = await answer.read(LIMIT)
             # What is deleted must be what was named, whatever the registry answers to its name.
             if name.digest is not None and not matches_digest(raw, name.digest):
                 raise CorruptError(f"Manifest does not match provided manifest digest {name.digest}")
@@ -94,7 +92,7 @@ async def _resolve(client: RegistryClient, name: Named, wanted: str) -> Digest:
 
 async def _delete(client: RegistryClient, name: Named, wanted: Digest) -> None:
     path = f"{name.path}/manifests/{wanted}"
-    async with client.request("DELETE", path, _scopes(name), _ACCEPT) as answer:
+    async with client.request("DELETE", path, _scopes(name), ACCEPT) as answer:
         if answer.exchange.status != 202:
             with context(f"deleting {name}"):
                 raise await read_error(answer.exchange)
@@ -127,7 +125,7 @@ async def _sharing(client: RegistryClient, name: Named, wanted: Digest, but: str
 async def _digest_of(client: RegistryClient, name: Named, tag: str) -> str | None:
     """What a tag names; None for one that is gone."""
     path = f"{name.path}/manifests/{tag}"
-    async with client.request("HEAD", path, _scopes(name), _ACCEPT) as answer:
+    async with client.request("HEAD", path, _scopes(name), ACCEPT) as answer:
         exchange = answer.exchange
         said = exchange.header("Docker-Content-Digest")
         if exchange.status == 404:
@@ -136,10 +134,10 @@ async def _digest_of(client: RegistryClient, name: Named, tag: str) -> str | Non
             raise await read_error(exchange)
     if said is not None:
         return said
-    async with client.request("GET", path, _scopes(name), _ACCEPT) as answer:
+    async with client.request("GET", path, _scopes(name), ACCEPT) as answer:
         if answer.exchange.status != 200:
             raise await read_error(answer.exchange)
-        return manifest_digest(await answer.read(MANIFEST_LIMIT))
+        return manifest_digest(await answer.read(LIMIT))
 
 
 def _listed(tags: Sequence[str]) -> str:

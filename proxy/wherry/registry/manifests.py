@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from wherry.errors import CorruptError, RegistryError, context
+from wherry.errors import CorruptError, ManifestRejectedError, RegistryError, WherryError, context
 from wherry.model import digest as digests
 from wherry.model import mediatype, strictjson
 from wherry.model.goquote import quote
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wherry.registry.retry import Budget
 
 LIMIT: Final = strictjson.MANIFEST_LIMIT
-_ACCEPT: Final = tuple(("Accept", media_type) for media_type in mediatype.REQUESTED)
+ACCEPT: Final = tuple(("Accept", media_type) for media_type in mediatype.REQUESTED)
 
 
 class Fetched(Struct, frozen=True):
@@ -50,7 +50,7 @@ async def _get(client: RegistryClient, name: Named, wanted: str) -> Fetched:
             url = await client.url(path)
             grant = await client.authorize((scope(name.path, "pull"),))
             # Not by `request`: what httpx does for a control request takes as long as all the rest of it.
-            exchange = await stack.enter_async_context(client.open("GET", url, grant=grant, headers=_ACCEPT))
+            exchange = await stack.enter_async_context(client.open("GET", url, grant=grant, headers=ACCEPT))
         if exchange.status != 200:
             with context(f"reading manifest {where}"):
                 raise await read_error(exchange)
@@ -64,8 +64,9 @@ async def _get(client: RegistryClient, name: Named, wanted: str) -> Fetched:
 async def put(client: RegistryClient, name: Named, reference: str, raw: bytes, media_type: str) -> None:
     """Store a manifest under a tag or its digest.
 
-    Raises RegistryError and the like (`uploading manifest TAG to NAME: …`), CorruptError where the registry
-    says that it stored something else.
+    Raises RegistryError and the like (`uploading manifest TAG to NAME: …`), ManifestRejectedError where
+    another format of the image may be taken, CorruptError where the registry says that it stored something
+    else.
     """
     path = f"{name.path}/manifests/{reference}"
     headers = (("Content-Type", media_type),) if media_type else ()
@@ -73,12 +74,26 @@ async def put(client: RegistryClient, name: Named, reference: str, raw: bytes, m
     async with client.request("PUT", path, scopes, headers, content=raw) as answer:
         with context(f"uploading manifest {reference} to {name.name}"):
             if answer.exchange.status not in (200, 201):
-                raise await read_error(answer.exchange)
-            _check_stored(answer.exchange, raw)
+                raise _judged(await read_error(answer.exchange))
+            check_stored(answer.exchange, raw)
 
 
-def _check_stored(exchange: Exchange, raw: bytes) -> None:
-    """A web server that answers 200 to everything is no registry that stored something (R-69)."""
+def _judged(error: WherryError) -> WherryError:
+    """The error for a manifest that is not taken, by what registries say of formats that they do not know."""
+    rejected = error.errcode in ("MANIFEST_INVALID", "TAG_INVALID") or (
+        # What ECR says of an OCI manifest without mediaType.
+        error.errcode == "UNSUPPORTED" and "Invalid JSON syntax" in str(error)
+    )
+    if not rejected:
+        return error
+    return ManifestRejectedError(str(error), http_status=error.http_status, errcode=error.errcode)
+
+
+def check_stored(exchange: Exchange, raw: bytes) -> None:
+    """Raise unless the answer to a PUT or HEAD says that `raw` is stored: RegistryError, CorruptError.
+
+    A web server that answers 200 to everything is no registry that stored something (R-69).
+    """
     said = exchange.header("Docker-Content-Digest")
     if said is None:
         if exchange.status != 201:

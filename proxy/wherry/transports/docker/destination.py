@@ -16,7 +16,7 @@ from wherry.interfaces import Accepts, no_progress
 from wherry.model import digest as digests
 from wherry.model import mediatype
 from wherry.model.manifest import manifest_digest, matches_digest
-from wherry.registry import blobs, manifests, uploads
+from wherry.registry import blobs, confirm, manifests, uploads
 from wherry.registry.client import scope, sharing
 from wherry.transports.blobfiles import algorithm_for, received
 
@@ -42,6 +42,7 @@ ACCEPTS: Final = Accepts(
     ),
     compression="gzip",
     foreign_layers=True,
+    commit_text="writing manifest",
     no_signatures_text="Storing signatures in registries is not yet built",
 )
 
@@ -61,7 +62,6 @@ class DockerDestination:
     def __init__(self, client: RegistryClient, image: DockerName) -> None:
         self._client = client
         self._image = image
-        self._instances: dict[Digest, tuple[bytes, str]] = {}
         self._top: tuple[bytes, str] | None = None
 
     @property
@@ -105,26 +105,32 @@ class DockerDestination:
         return received(moved, expected)
 
     async def put_manifest(self, raw: bytes, media_type: str, instance: Digest | None = None) -> None:
-        """Keep a manifest for `commit`."""
+        """Put an instance by its digest, where nobody sees it; keep the image's own manifest for `commit`."""
         if instance is None:
             self._top = (raw, media_type)
             return
         if not matches_digest(raw, instance):
             raise CorruptError(f"Manifest does not match provided manifest digest {instance}")
-        self._instances[instance] = (raw, media_type)
+        await manifests.put(self._client, self._named, instance, raw, media_type)
 
     async def put_signatures(self, signatures: Sequence[bytes], instance: Digest | None = None) -> None:
         if signatures:
             raise NotYetError(ACCEPTS.no_signatures_text)
 
     async def commit(self) -> None:
-        """Put the instances by digest, then the image itself under its name."""
+        """Put the image under its name. Raises ManifestRejectedError where the registry may take another
+        format: then `put_manifest` and `commit` may be called again."""
         if self._top is None:
             raise InternalError("commit without a manifest")
-        for digest, (raw, media_type) in self._instances.items():
-            await manifests.put(self._client, self._named, digest, raw, media_type)
         raw, media_type = self._top
         await manifests.put(self._client, self._named, self._target(raw), raw, media_type)
+
+    async def confirm_blobs(self, wanted: Sequence[Descriptor]) -> None:
+        """As interfaces.ConfirmsWrites: a HEAD for each (R-70)."""
+        await confirm.confirm_blobs(self._client, self._named, wanted)
+
+    async def confirm_manifest(self, raw: bytes) -> None:
+        await confirm.confirm_manifest(self._client, self._named, self._target(raw), raw)
 
     def _target(self, raw: bytes) -> str:
         digest = self._named.digest
