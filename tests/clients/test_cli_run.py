@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import pytest
 
 from wherry_cli.__main__ import run
+from wherry_cli.log import write_all
 from wherry_cli.request import go_duration
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -44,7 +46,8 @@ def wherry(*argv: str, cwd: Path = EXAMPLES, program: str = "wherry") -> Ended:
     """Run a command in this process; its output is small enough for a pipe's buffer."""
     out, err = os.pipe(), os.pipe()
     try:
-        status = run([program, *argv], (0, out[1], err[1]), str(cwd), {"HOME": str(cwd)})
+        environ = {"HOME": str(cwd), "CONTAINERS_REGISTRIES_CONF": "/dev/null"}
+        status = run([program, *argv], (0, out[1], err[1]), str(cwd), environ)
         os.close(out[1])
         os.close(err[1])
         return Ended(status, read_all(out[0]), read_all(err[0]))
@@ -248,3 +251,83 @@ def test_commands_run_in_other_threads_too() -> None:
     for thread in threads:
         thread.join()
     assert seen == [(0, "linux\n", "")] * 2
+
+
+COMMAND = (sys.executable, "-m", "wherry_cli")
+
+
+def in_shell(text: str, cwd: Path = EXAMPLES) -> subprocess.CompletedProcess[str]:
+    """Run a line of sh in which `$W` is our command."""
+    environ = {**os.environ, "W": shlex.join(COMMAND)}
+    return subprocess.run(
+        ["sh", "-c", text], cwd=cwd, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_removed_working_directory(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone}; $W inspect -f '{{{{.Os}}}}' oci:{EXAMPLES}/hello:latest; $W inspect oci:hello; exit $?"
+    done = in_shell(script, gone)
+    assert (done.returncode, done.stdout) == (1, "linux\n")
+    assert done.stderr.endswith(
+        'msg="Error parsing image name \\"oci:hello\\": getwd: no such file or directory"\n'
+    )
+
+
+def test_closed_standard_streams_are_never_files_of_ours(tmp_path: Path) -> None:
+    done = in_shell(f"exec $W --insecure-policy copy {HELLO} dir:{tmp_path}/d 0<&- 1>&- 2>&-")
+    assert done.returncode == 0
+    for path in (tmp_path / "d").iterdir():
+        assert b"Copying" not in path.read_bytes()
+        if re.fullmatch("[0-9a-f]{64}", path.name):
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    served = in_shell("exec $W experimental-image-proxy 0<&-")
+    assert "getsockopt: socket operation on non-socket" in served.stderr
+
+
+@pytest.mark.parametrize("command", ["--version", "--help", f"inspect {HELLO}", f"inspect --raw {HELLO}"])
+def test_full_standard_output_is_an_error(command: str) -> None:
+    done = in_shell(f"$W {command} >/dev/full")
+    assert (done.returncode, "write /dev/stdout: no space left on device" in done.stderr) == (1, True)
+    assert "Traceback" not in done.stderr
+
+
+def test_copy_whose_steps_cannot_be_told_is_copied(tmp_path: Path) -> None:
+    done = in_shell(
+        f"$W --insecure-policy copy --digestfile {tmp_path}/f {HELLO} dir:{tmp_path}/d >/dev/full"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "f").read_text() == MANIFEST
+
+
+def test_errors_that_cannot_be_told_keep_their_status() -> None:
+    assert in_shell("$W inspect oci:hello:nope 2>/dev/full").returncode == 2
+
+
+def test_output_that_somebody_made_non_blocking_is_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    data = os.urandom(1 << 20)
+    seen: list[bytes] = []
+    thread = threading.Thread(target=lambda: seen.append(Path(f"/proc/self/fd/{reader}").read_bytes()))
+    thread.start()
+    write_all(writer, data)
+    os.close(writer)
+    thread.join()
+    os.close(reader)
+    assert seen == [data]
+
+
+@pytest.mark.parametrize("command", ["inspect oci:bad$N", f"--insecure-policy copy {HELLO} dir:bad$N"])
+def test_names_that_are_not_utf8_are_refused(command: str, tmp_path: Path) -> None:
+    done = in_shell(f"N=$(printf '\\377'); exec $W {command}", tmp_path)
+    assert done.returncode == 1
+    assert r"bad\\xff\" is not UTF-8" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_descriptors_left_is_an_error() -> None:
+    done = in_shell(f"ulimit -n 5; $W inspect {HELLO}")
+    assert (done.returncode, "too many open files" in done.stderr) == (1, True)
+    assert "Traceback" not in done.stderr

@@ -49,6 +49,7 @@ def wherry(request: pytest.FixtureRequest, tmp_path: Path) -> Command:
     home = tmp_path / "home"
     home.mkdir()
     environ = {"PATH": os.environ["PATH"], "TMPDIR": os.environ["TMPDIR"], "HOME": str(home)}
+    environ["CONTAINERS_REGISTRIES_CONF"] = "/dev/null"  # nor the machine's mirrors
     return lambda *words: check(*program, "--insecure-policy", *words, env=environ)
 
 

@@ -177,6 +177,7 @@ def runner(client: Path, folder: Path, install: Callable[[Path], None]) -> Run:
     environ |= {
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
         "HOME": str(home),
+        "CONTAINERS_REGISTRIES_CONF": "/dev/null",
         "XDG_RUNTIME_DIR": str(home),
         "RUST_BACKTRACE": "0",
     }
