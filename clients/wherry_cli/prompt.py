@@ -43,10 +43,10 @@ def read_password(fd: int) -> str:
     silent[3] &= ~termios.ECHO
     with _ended_by_sigterm():
         try:
-            termios.tcsetattr(fd, termios.TCSAFLUSH, silent)
+            termios.tcsetattr(fd, termios.TCSANOW, silent)
             return read_line(fd)
         finally:
-            termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+            termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 @contextmanager
