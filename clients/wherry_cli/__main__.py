@@ -13,7 +13,7 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from wherry.errors import InvalidError, NotYetError, WherryError
+from wherry.errors import InvalidError, NotYetError, WherryError, errno_text
 from wherry_cli.call import Call, Descriptors
 from wherry_cli.commands import BY_NAME, UNBUILT, Command, suggestions
 from wherry_cli.flagparser import CommandLine, parse
@@ -30,8 +30,9 @@ def main() -> int:
     # Imports allocate much that lives as long as the process: not searching it for cycles, neither now nor at
     # the interpreter's end, saves an eighth of a short command's time.
     gc.set_threshold(50_000, 20, 50)
+    _fill_standard_streams()
     try:
-        return run(sys.argv, (0, 1, 2), os.getcwd(), os.environ)
+        return run(sys.argv, (0, 1, 2), _working_directory(), os.environ)
     except BrokenPipeError:
         return _KILLED_BY_SIGPIPE
     except KeyboardInterrupt:
@@ -44,6 +45,7 @@ def run(argv: Sequence[str], fds: Descriptors, cwd: str, environ: Mapping[str, s
     """Run one command and return its exit status: 0, 1, or 2 where the image does not exist.
 
     `argv`: the program's name and its arguments. `fds`: standard input, output and error, which stay open.
+    `cwd`: "" where it was removed; relative paths are then refused.
     Errors are one log line on standard error. Raises BrokenPipeError where the reader of the output is gone.
     """
     program = "skopeo" if argv and os.path.basename(argv[0]) == "skopeo" else "wherry"
@@ -56,6 +58,28 @@ def run(argv: Sequence[str], fds: Descriptors, cwd: str, environ: Mapping[str, s
     except WherryError as error:
         log.write("fatal", str(error))
         return error.exit_status
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # what can fail anywhere: no descriptors, no memory
+        log.write("fatal", errno_text(error))
+        return 1
+
+
+def _fill_standard_streams() -> None:
+    """Put /dev/null where a standard stream was closed, as Go's runtime does: else the first files and
+    sockets that we open get these numbers, and output would go into them."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is `fd`
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _execute(call: Call) -> int:

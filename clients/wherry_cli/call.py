@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from wherry.errors import NotYetError
+from wherry.errors import NotYetError, file_error
 from wherry_cli.log import Log, write_all
 
 if TYPE_CHECKING:
@@ -37,8 +37,13 @@ class Call(NamedTuple):
         return self.line.arguments
 
     def write(self, data: bytes | str) -> None:
-        """Write a result to standard output."""
-        write_all(self.fds[1], data if isinstance(data, bytes) else data.encode(errors="surrogateescape"))
+        """Write a result to standard output. Raises FileError; BrokenPipeError where its reader is gone."""
+        try:
+            write_all(self.fds[1], data if isinstance(data, bytes) else data.encode(errors="surrogateescape"))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise file_error("write", "/dev/stdout", error) from error
 
     def write_usage(self) -> None:
         """Write the command's help text to standard error."""

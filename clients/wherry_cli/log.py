@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wherry.model.goquote import quote
@@ -36,7 +37,8 @@ class Log(NamedTuple):
             if self.coloured
             else plain_line(level, message, timestamp(now), fields)
         )
-        write_all(self.fd, line.encode(errors="surrogateescape"))
+        with suppress(OSError):  # nobody can be told that there is nobody to tell
+            write_all(self.fd, line.encode(errors="surrogateescape"))
 
     def warn(self, message: str) -> None:
         """Write a warning: the `warn` of a System."""
@@ -78,4 +80,9 @@ def write_all(fd: int, data: bytes) -> None:
     """Write every byte. Raises OSError; BrokenPipeError where the reader is gone."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # whoever shares the terminal or pipe with us made it non-blocking
+            import select
+
+            select.select((), (fd,), ())
