@@ -24,6 +24,7 @@ from wherry.errors import (
     StalledError,
     WherryError,
 )
+from wherry.model.goquote import quote
 from wherry.protocol.fdpass import close_all
 from wherry.protocol.messages import ErrorDetail, Event, Method
 
@@ -68,14 +69,22 @@ class _Wire(Struct, frozen=True):
 
 
 def encode(method: Method[object], number: int | None) -> bytes:
-    """A request's bytes; with `number` it is an extended one."""
+    """A request's bytes; with `number` it is an extended one.
+
+    Raises InvalidError for text that UTF-8 does not have, such as a file's name in another encoding.
+    """
     request: dict[str, object] = {
         "method": type(method).__name__,
         "args": list(msgspec.to_builtins(method)),
     }
     if number is not None:
         request["id"] = number
-    return msgspec.json.encode(request)
+    try:
+        return msgspec.json.encode(request)
+    except UnicodeEncodeError as error:
+        raise InvalidError(
+            f"{quote(error.object)} is not UTF-8, which is all that requests can hold"
+        ) from None
 
 
 def decode(data: bytes, fds: tuple[int, ...]) -> Response | Event:

@@ -73,12 +73,12 @@ class System(Struct, frozen=True, kw_only=True):
     """Where we are.
 
     `root`: prefix of all system paths (`/` except in tests); `home`: the user's home; `cwd`: what relative
-    paths of references are relative to; `environ`: the environment variables that we may look at;
-    `scratch`: directory for large temporary files (skopeo's --tmpdir, /var/tmp); `platform`: the host's own,
-    from which an index's instance is chosen; `wall`: seconds since the epoch (timeouts use trio's clock);
-    `threads`: the data plane's; `user_agent`: sent to registries; `retries`: how often those are asked again;
-    `registries_conf`: a registries.conf instead of the searched ones (skopeo's --registries-conf);
-    `tls_details`: what TLS may be for all connections (skopeo's --tls-details);
+    paths of references are relative to, "" where it was removed; `environ`: the environment variables that we
+    may look at; `scratch`: directory for large temporary files (skopeo's --tmpdir, /var/tmp); `platform`: the
+    host's own, from which an index's instance is chosen; `wall`: seconds since the epoch (timeouts use trio's
+    clock); `threads`: the data plane's; `user_agent`: sent to registries; `retries`: how often those are
+    asked again; `registries_conf`: a registries.conf instead of the searched ones (--registries-conf);
+    `tls_details`: what TLS may be for all connections (--tls-details);
     `own_credentials`: whether files and helpers of the user we run as may be asked for credentials (False in
     a server of several users, C-16); `warn`: takes a text that the user should see;
     `registries`: connections and tokens that its owner wants shared between images (None: each has its own).

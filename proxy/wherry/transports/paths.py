@@ -7,7 +7,7 @@ import posixpath
 import stat
 from typing import TYPE_CHECKING
 
-from wherry.errors import FileError, InvalidError, file_error
+from wherry.errors import FileError, FileMissingError, InvalidError, file_error
 from wherry.model.goquote import quote
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def resolve(path: str, system: System) -> str:
         raise InvalidError(f"lstat {quote(path)}: invalid argument") from None
     if "\0" in path:
         raise InvalidError(f"lstat {quote(path)}: invalid argument")
+    if not system.cwd and not path.startswith("/"):
+        raise FileMissingError("getwd: no such file or directory")
     if path and _exists(system.path(path), path):
         return _resolve_existing(absolute(path, system))
     parent, _, name = path.rpartition("/")
