@@ -11,7 +11,7 @@ import trustme
 
 from tests.config.system import system
 from tests.fakes.registry import FakeRegistry
-from wherry.config import certs
+from wherry.config import certs, registries_load
 from wherry.config.access import configured
 from wherry.errors import FileError, InvalidError, NetworkError
 from wherry.model import name
@@ -35,14 +35,18 @@ def test_the_first_directory_that_exists(tmp_path: Path) -> None:
 async def test_docker_hub_has_the_name_that_users_know(tmp_path: Path) -> None:
     (tmp_path / PLACES[1] / "docker.io").mkdir(parents=True)
     (tmp_path / PLACES[1] / "registry-1.docker.io").mkdir()
-    found = await configured(name.parse_normalized("busybox"), ImageAccess(), system(tmp_path))
+    given = system(tmp_path)
+    config = registries_load.load(given)
+    found = await configured(name.parse_normalized("busybox"), ImageAccess(), given, config)
     assert found.cert_dir == str(tmp_path / PLACES[1] / "docker.io")
 
 
 async def test_the_callers_directory_comes_first(tmp_path: Path) -> None:
     (tmp_path / PLACES[1] / "a.example").mkdir(parents=True)
     named = name.parse_normalized("a.example/x")
-    found = await configured(named, ImageAccess(cert_dir="mine"), system(tmp_path))
+    given = system(tmp_path)
+    config = registries_load.load(given)
+    found = await configured(named, ImageAccess(cert_dir="mine"), given, config)
     assert found.cert_dir == "mine"
 
 

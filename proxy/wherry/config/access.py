@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from wherry.config import auth, certs, registries_load
-from wherry.errors import context
+from wherry.errors import InvalidError, context
 
 if TYPE_CHECKING:
     from wherry.config.registries import PullSource, RegistriesConf
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from wherry.system import System
 
 
-async def configured(named: Named, access: ImageAccess, system: System) -> ImageAccess:
+async def configured(
+    named: Named, access: ImageAccess, system: System, config: RegistriesConf
+) -> ImageAccess:
     """The access to the registry that the user named, for writing, deleting and listing tags: mirrors and
     rewriting do not count there (R2).
 
     Raises what reading the files raises, and PolicyError for a blocked registry.
     """
-    found = await auth.resolve(named.name, access, system)
-    with context("loading registries"):
-        config = registries_load.load(system)
+    found = await auth.resolve(named.name, access, system, config.credential_helpers)
     return _settled(named.name, named.domain, found, system, config, config.is_insecure(named.name))
 
 
@@ -50,6 +50,8 @@ async def configured_source(
     Credentials that the caller brought are for the host that he named, and dropped for any other (R6).
     Raises as `configured`.
     """
+    if place.named.tag and place.named.digest:
+        raise InvalidError("Docker references with both a tag and digest are currently not supported")
     if place.named.domain != wanted.domain:
         access = structs.replace(access, credentials=None, registry_token=None)
     found = await auth.resolve(place.named.name, access, system, config.credential_helpers)

@@ -16,7 +16,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from wherry.config import proxies
+from wherry.config import proxies, registries_load
 from wherry.config.access import configured
 from wherry.errors import InternalError, InvalidError, WherryError, context
 from wherry.model.goquote import quote
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from typing import Self
 
+    from wherry.config.registries import RegistriesConf
     from wherry.model.name import Named
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
@@ -323,6 +324,7 @@ class Registries:
         self._engine = Engine(limits, proxies=proxies.from_environ(system.environ))
         self._clients: dict[tuple[str, ImageAccess], RegistryClient] = {}
         self._breakers: dict[str, Breaker] = {}
+        self._configuration: RegistriesConf | None = None
 
     async def __aenter__(self) -> Self:
         await self._engine.__aenter__()
@@ -347,6 +349,15 @@ class Registries:
                 self._breakers.pop(oldest, None)
         return known
 
+    def configuration(self) -> RegistriesConf:
+        """registries.conf, read once for all images (as skopeo does, for as long as its process lives).
+
+        Raises as wherry.config.registries_load.load.
+        """
+        if self._configuration is None:
+            self._configuration = registries_load.load(self._system)
+        return self._configuration
+
     async def for_repository(self, named: Named, access: ImageAccess) -> RegistryClient:
         """The client of a repository's registry, reached as the caller and the configuration files say
         (wherry.config.access).
@@ -354,7 +365,9 @@ class Registries:
         Raises what reading those raises (`getting username and password: …`), and PolicyError for a
         registry that they block.
         """
-        return self.client(named.domain, await configured(named, access, self._system))
+        with context("getting username and password"):  # which is what skopeo reads the file for first
+            config = self.configuration()
+        return self.client(named.domain, await configured(named, access, self._system, config))
 
 
 @asynccontextmanager

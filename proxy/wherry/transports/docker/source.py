@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from wherry.config import registries_load
 from wherry.config.access import configured_source
 from wherry.errors import CorruptError, StalledError, WherryError, context
 from wherry.interfaces import Unverified
@@ -42,10 +41,10 @@ async def open_source(image: DockerName, system: System, access: ImageAccess) ->
     The mirrors that registries.conf names are asked first, in their order; the first place that has the image
     serves its blobs too. Raises what the last place, the registry itself, failed with, and tells of all.
     """
-    with context("loading registries configuration"):
-        config = registries_load.load(system)
-    places = config.pull_sources(image.named)
     async with sharing(system) as registries:
+        with context("loading registries configuration"):
+            config = registries.configuration()
+        places = config.pull_sources(image.named)
         failures: list[str] = []
         for place in places:
             try:
