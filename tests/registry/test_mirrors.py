@@ -26,6 +26,7 @@ from wherry.errors import (
     CorruptError,
     FileMissingError,
     ImageNotFoundError,
+    InvalidError,
     NetworkError,
     PolicyError,
     StalledError,
@@ -108,6 +109,19 @@ async def test_the_registrys_own_error_keeps_its_type(
     lines += f'[[registry.mirror]]\nlocation = "{fake.name}"\ninsecure = true\n'
     with pytest.raises(NetworkError, match=r"Mirrors also failed: \[.* manifest unknown"):
         await opened(configured(system, lines), "127.0.0.1:1/x")
+
+
+async def test_a_place_whose_name_has_tag_and_digest(fake: FakeRegistry, system: System) -> None:
+    """As skopeo: that place fails, the next one is asked."""
+    wanted = fake.manifest("x", "latest", b"{}")
+    world = mirrored(system, fake, more=f'prefix = "{fake.name}/x"')
+    lines = Path(str(world.registries_conf)).read_text().replace(f'"{fake.name}"', f'"{fake.name}/x:latest"')
+    text = "Docker references with both a tag and digest are currently not supported"
+    with pytest.raises(InvalidError, match=f"^{text}$"):
+        await opened(configured(system, lines), f"{fake.name}/x@{wanted}")
+    lines = f'[[registry]]\nlocation = "{fake.name}/x"\ninsecure = true\n'
+    lines += f'[[registry.mirror]]\nlocation = "{fake.name}/x:latest"\n'
+    assert await opened(configured(system, lines), f"{fake.name}/x@{wanted}") == b"{}"
 
 
 # Which place serves the image

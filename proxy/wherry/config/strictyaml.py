@@ -39,7 +39,7 @@ def _events(raw: bytes) -> Iterator[Any]:
     import yaml
 
     try:
-        yield from yaml.parse(raw, Loader=yaml.CSafeLoader)
+        yield from yaml.parse(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise InvalidError(f"yaml: {where}{error.problem}") from None

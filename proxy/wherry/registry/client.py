@@ -365,7 +365,9 @@ class Registries:
         Raises what reading those raises (`getting username and password: …`), and PolicyError for a
         registry that they block.
         """
-        with context("getting username and password"):  # which is what skopeo reads the file for first
+        given = access.anonymous or access.credentials is not None
+        # What skopeo reads the file for first.
+        with context("loading registries" if given else "getting username and password"):
             config = self.configuration()
         return self.client(named.domain, await configured(named, access, self._system, config))
 
