@@ -16,11 +16,13 @@ import pytest
 # program -> the Debian package that brings it
 PACKAGES: Final = {
     "buildah": "buildah",
+    "docker-credential-pass": "golang-docker-credential-helpers",
     "docker-registry": "docker-registry",
     "gpg": "gnupg",
     "htpasswd": "apache2-utils",
     "jq": "jq",
     "openssl": "openssl",
+    "pass": "pass",
     "podman": "podman",
     "skopeo": "skopeo",
     "strace": "strace",
