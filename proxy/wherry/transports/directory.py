@@ -201,4 +201,4 @@ class DirSource:
             yield blob
 
     async def _read(self, name: str, limit: int) -> bytes:
-        return await in_thread(lambda: self._folder.read(name, limit))
+        return await self._folder.read_soon(name, limit)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+QUICK: Final = 256 << 10
+"""Bytes that are read from a file without a thread: as long as a hash of them takes."""
+
 TEMPORARY: Final = ".wherry-"
 _LEFTOVER = re.compile(r"\.wherry-(?:[0-9a-f]{16}-)?[0-9a-f]{16}")
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -82,10 +85,20 @@ class Folder:
             except OSError as error:
                 raise file_error("read", self.shown(name), error) from error
 
+    async def read_soon(self, name: str, limit: int) -> bytes:
+        """As `read`; a small file is read on the event loop, which costs less than asking a thread."""
+        try:
+            size = os.stat(name, dir_fd=self.fd).st_size
+        except OSError:
+            size = 0  # `read` says what is wrong
+        if size > QUICK:
+            return await in_thread(lambda: self.read(name, limit))
+        return self.read(name, limit)
+
     @asynccontextmanager
     async def blob(self, name: str) -> AsyncIterator[FileBlob]:
         """A regular file as a blob, closed when the context ends."""
-        fd = await in_thread(lambda: self.open(name))
+        fd = self.open(name)
         try:
             yield FileBlob(fd, 0, os.fstat(fd).st_size, self.shown(name))
         finally:
@@ -125,6 +138,9 @@ class AbsentFolder:
 
     def read(self, name: str, limit: int) -> bytes:
         raise FileMissingError(f"open {self.shown(name)}: no such file or directory")
+
+    async def read_soon(self, name: str, limit: int) -> bytes:
+        return self.read(name, limit)
 
     def blob(self, name: str) -> AbstractAsyncContextManager[FileBlob]:
         raise FileMissingError(f"open {self.shown(name)}: no such file or directory")

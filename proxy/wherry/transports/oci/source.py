@@ -9,7 +9,6 @@ from wherry.errors import CorruptError, FileMissingError
 from wherry.interfaces import Unverified
 from wherry.model import digest
 from wherry.model.strictjson import MANIFEST_LIMIT
-from wherry.transports.files import AbsentFolder, Folder, in_thread
 from wherry.transports.oci import layout
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from wherry.interfaces import Blob
     from wherry.model.descriptor import Descriptor
     from wherry.model.digest import Digest
+    from wherry.transports.files import AbsentFolder, Folder
 
 
 class Files(Protocol):
@@ -46,7 +46,7 @@ class FolderFiles:
         return self._folder.shown(self._below + name)
 
     async def read(self, name: str, limit: int) -> bytes:
-        return await in_thread(lambda: self._folder.read(self._below + name, limit))
+        return await self._folder.read_soon(self._below + name, limit)
 
     def blob(self, name: str) -> AbstractAsyncContextManager[Blob]:
         return self._folder.blob(self._below + name)
