@@ -107,6 +107,8 @@ class FakeRegistry:
     tls: ssl.SSLContext | None = None
     greeting: bytes | None = None
     """Sent to each connection instead of serving it; then the connection hangs."""
+    port: int = 0
+    """Where to listen; any free port if 0."""
 
     seen: list[Seen] = field(default_factory=list)
     _routes: dict[tuple[str, str], _Route] = field(default_factory=dict)
@@ -117,8 +119,8 @@ class FakeRegistry:
 
     def __enter__(self) -> Self:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        self._listener = socket.create_server((self.host, 0), family=family)
-        self.port: int = self._listener.getsockname()[1]
+        self._listener = socket.create_server((self.host, self.port), family=family)
+        self.port = self._listener.getsockname()[1]
         self.on("GET", "/v2/", Reply(body=b"{}"))
         self._spawn(self._accept)
         return self

@@ -24,8 +24,8 @@ _CHUNK: Final = 65536
 
 @dataclass(frozen=True)
 class Cut:
-    """What happens once `after` bytes have passed `way` ("down": to the client): the connection ends, both its
-    halves (by FIN, by RST), or nothing passes on it any more, in either direction."""
+    """What happens once `after` bytes have passed `way` ("down": to the client): the connection ends, both
+    its halves (by FIN, by RST), or nothing passes on it any more, in either direction."""
 
     after: int
     how: How = "fin"
