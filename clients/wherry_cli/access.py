@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from wherry.errors import InvalidError
+from wherry.errors import InvalidError, LimitError, file_error
 from wherry.protocol.messages import PolicyOptions
 from wherry.protocol.options import Credentials, ImageAccess, PlatformChoice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wherry_cli.call import Call
     from wherry_cli.flagparser import Given
 
+_CREDS_LIMIT = 64 * 1024
 
-def image_access(given: Given, environ: Mapping[str, str], prefix: str = "") -> ImageAccess:
+
+def image_access(call: Call, prefix: str = "") -> ImageAccess:
     """How one side is reached; `prefix`: "", "src-" or "dest-".
 
-    Raises InvalidError where the credentials contradict each other.
+    Raises InvalidError where the credentials contradict each other, and FileError or LimitError for a
+    --creds-file that can't be read.
     """
+    given = call.given
     return ImageAccess(
-        credentials=_credentials(given, prefix),
+        credentials=_credentials(call, prefix),
         anonymous=given.on(f"{prefix}no-creds"),
         registry_token=given.text(f"{prefix}registry-token"),
-        authfile=_authfile(given, environ, prefix),
+        authfile=_authfile(given, call.environ, prefix),
         cert_dir=given.text(f"{prefix}cert-dir") or None,
         tls_verify=tls_verify(given, prefix),
         daemon_host=given.text(f"{prefix}daemon-host") or None,
@@ -48,22 +54,40 @@ def tls_verify(given: Given, prefix: str = "") -> bool | None:
     return None
 
 
-def _credentials(given: Given, prefix: str) -> Credentials | None:
+def _credentials(call: Call, prefix: str) -> Credentials | None:
+    given = call.given
     creds = given.text(f"{prefix}creds")
     username, password = given.text(f"{prefix}username"), given.text(f"{prefix}password")
+    file = given.text(f"{prefix}creds-file")
     if given.on(f"{prefix}no-creds"):
-        for name, value in (("creds", creds), ("username", username)):
+        for name, value in (("creds", creds), ("username", username), ("creds-file", file)):
             if value is not None:
                 raise InvalidError(f"{name} and no-creds cannot be specified at the same time")
     if creds is not None and username is not None:
         raise InvalidError("creds and username cannot be specified at the same time")
+    if file is not None and (creds is not None or username is not None or password is not None):
+        raise InvalidError("creds-file and other credentials cannot be specified at the same time")
     if username is not None and password is None:
         raise InvalidError("password must be specified when username is specified")
     if username is None and password is not None:
         raise InvalidError("username must be specified when password is specified")
     if creds is not None:
         return _split(creds)
+    if file is not None:
+        return _split(_read_creds(file, call.cwd))
     return Credentials(username, password) if username is not None and password is not None else None
+
+
+def _read_creds(name: str, cwd: str) -> str:
+    """The first line of a file: `USER[:PASSWORD]`, which no other user sees in the list of processes."""
+    try:
+        with open(os.path.join(cwd, name), "rb") as file:
+            raw = file.read(_CREDS_LIMIT + 1)
+    except OSError as error:
+        raise file_error("open", name, error) from None
+    if len(raw) > _CREDS_LIMIT:
+        raise LimitError(f"{name} exceeded maximum allowed size of {_CREDS_LIMIT} bytes")
+    return raw.decode(errors="surrogateescape").partition("\n")[0].removesuffix("\r")
 
 
 def _split(creds: str) -> Credentials:

@@ -58,8 +58,8 @@ def _options(call: Call, destination: str) -> CopyOptions:
     from wherry_cli.access import image_access, platform_choice, policy_options
 
     given = call.given
-    source_access = image_access(given, call.environ, "src-")
-    destination_access = image_access(given, call.environ, "dest-")
+    source_access = image_access(call, "src-")
+    destination_access = image_access(call, "dest-")
     _check_compression(given)
     _check_additional_tags(given)
     instances = _instances(given)

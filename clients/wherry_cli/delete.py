@@ -21,7 +21,7 @@ def run(call: Call) -> int:
     from wherry_cli.access import image_access
     from wherry_cli.request import ask
 
-    options = DeleteOptions(access=image_access(call.given, call.environ), tag_only=call.given.on("tag-only"))
+    options = DeleteOptions(access=image_access(call), tag_only=call.given.on("tag-only"))
     call.refuse_unbuilt()
 
     async def question(client: AsyncClient) -> DeleteResult:

@@ -95,6 +95,14 @@ FLAGS: tuple[Flag, ...] = (
         shown="USER[:PASSWORD]",
         aliases=("screds", "dcreds"),
     ),
+    Flag(
+        "creds-file",
+        "string",
+        "file whose first line is USER[:PASSWORD]",
+        plain=_REGISTRY,
+        sided=_COPIES,
+        shown="FILE",
+    ),
     Flag("username", "string", "user of the registry", plain=_REGISTRY, sided=_COPIES, shown="USER"),
     Flag("password", "string", "the user's password", plain=_REGISTRY, sided=_COPIES),
     Flag(

@@ -23,7 +23,7 @@ def run(call: Call) -> int:
     refuse, access, system = "", ImageAccess(), build_system(call)
     try:
         system = with_tls_details(system, given)
-        access = image_access(given, call.environ)
+        access = image_access(call)
     except WherryError as error:
         refuse = str(error)  # told by Initialize, as skopeo does: a client sees no stderr
     settings = ProxySettings(

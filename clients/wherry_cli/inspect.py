@@ -29,7 +29,7 @@ def run(call: Call) -> int:
 
     view = _view(given)
     options = InspectOptions(
-        access=image_access(given, call.environ),
+        access=image_access(call),
         platform=platform_choice(given),
         view=view,
         tags=not given.on("no-tags"),

@@ -22,7 +22,7 @@ def run(call: Call) -> int:
     from wherry_cli.access import image_access
     from wherry_cli.request import ask
 
-    options = TagsOptions(access=image_access(call.given, call.environ))
+    options = TagsOptions(access=image_access(call))
     call.refuse_unbuilt()
 
     async def question(client: AsyncClient) -> TagsResult:

@@ -22,6 +22,10 @@ import pytest
 from tests.clients import login_cases
 from tests.clients.login_cases import AUTH, CASES, GOLDEN, PASSWORD, RUN, USER, Case, World, running_world
 from tests.peers.require import require_peer
+from wherry.errors import WherryError
+from wherry.protocol.messages import OpenOptions
+from wherry.protocol.options import Credentials, ImageAccess
+from wherry_client import Client
 
 WHERRY = [sys.executable, "-m", "wherry_cli"]
 CANARY = "cAnArY-5ecret"
@@ -222,3 +226,57 @@ def test_the_modules_that_login_needs_are_not_those_of_copy() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.stdout == "[]\n", ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "error"),
+    [
+        (f"me:{PASSWORD}\n", (), None),
+        (f"me:{PASSWORD}\r\nmore", (), None),
+        ("me:wrong", (), "authentication required"),
+        ("", (), "credentials can't be empty"),
+        (":x", (), "username can't be empty"),
+        ("me:x", ("--creds", "a:b"), "creds-file and other credentials cannot be specified at the same time"),
+        ("me:x", ("--no-creds",), "creds-file and no-creds cannot be specified at the same time"),
+        (None, (), "open creds: no such file or directory"),
+        ("x" * 70_000, (), "creds exceeded maximum allowed size of 65536 bytes"),
+    ],
+)
+def test_c08_credentials_of_a_file(
+    content: str | None, flags: tuple[str, ...], error: str | None, world: World, tmp_path: Path
+) -> None:
+    """What others can't see in the list of processes; skopeo has no such flag."""
+    here = tmp_path / "here"
+    environ = world.prepare(Case("creds-file", ()), here)
+    if content is not None:
+        (here / "creds").write_text(content)
+    argv = [
+        "list-tags",
+        "--tls-verify=false",
+        "--creds-file",
+        "creds",
+        *flags,
+        world.fill("docker://{REG}/a", here),
+    ]
+    ended = subprocess.run(
+        [*WHERRY, *argv], capture_output=True, text=True, cwd=here, env=environ, check=False
+    )
+    assert ended.returncode == 1
+    assert (error or "repository name not known to registry") in ended.stderr, ended.stderr
+
+
+def test_c08_the_client_library_puts_nothing_on_a_command_line(world: World) -> None:
+    """Credentials are sent with the request, the proxy's command line and environment lack them."""
+    access = ImageAccess(credentials=Credentials("me", CANARY), tls_verify=False)
+    with Client.spawn() as client:
+        with pytest.raises(WherryError, match="authentication required") as caught:
+            client.open_image(f"docker://{world.names['{REG}']}/a", OpenOptions(access=access))
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        seen = [
+            Path(f"/proc/{child}/{name}").read_bytes()
+            for child in children
+            for name in ("cmdline", "environ")
+        ]
+    assert any(b"experimental-image-proxy" in one for one in seen)
+    assert CANARY.encode() not in b"".join(seen)
+    assert CANARY not in str(caught.value)
