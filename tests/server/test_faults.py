@@ -71,11 +71,14 @@ async def test_fault_2_a_client_s_own_text_is_cut(tmp_path: Path) -> None:
 # 3: a blob that is cut because the server ends
 
 
-async def test_fault_3_sigterm_is_told_on_the_error_pipe(large: Stored, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_fault_3_a_signal_is_told_on_the_error_pipe(
+    number: signal.Signals, large: Stored, tmp_path: Path
+) -> None:
     with spawned(tmp_path / "home", large.path.parent) as peer:
         await peer.open("oci:image")
         answer = await peer.call("GetRawBlob", 1, large.layers[0]["digest"])
-        peer.process.send_signal(signal.SIGTERM)
+        peer.process.send_signal(number)
         told = await peer.read(answer.fds[1])
         data = await peer.read(answer.fds[0])
         assert len(data) < len(LARGE)

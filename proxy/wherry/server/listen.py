@@ -55,10 +55,11 @@ async def _serve(sock: socket.socket, system: System, settings: ProxySettings) -
 async def _end_on_signal(
     scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """SIGTERM ends as a hang-up does: error pipes are told, temporary files removed. A second one kills."""
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+    """SIGTERM, and SIGINT, which a terminal sends to our parent's children too, end as a hang-up does: error
+    pipes are told, temporary files removed. A second one kills."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
-        async for _ in signals:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        async for number in signals:
+            signal.signal(number, signal.SIG_DFL)
             scope.cancel()
             return
