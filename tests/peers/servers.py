@@ -33,6 +33,7 @@ class Registry:
     password: str = ""
     cert_dir: Path | None = None
     """Holds ca.crt, the authority that signed the registry's certificate; None for plain HTTP."""
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -100,7 +101,7 @@ def running_registry(
         port = _announced_port(process, log)
         host = "localhost" if tls else "127.0.0.1"
         username, password = login or ("", "")
-        yield Registry(f"{host}:{port}", root, log, username, password, cert_dir)
+        yield Registry(f"{host}:{port}", root, log, username, password, cert_dir, process.pid)
     finally:
         stop(process)
 

@@ -74,7 +74,9 @@ async def send(
     )
 
 
-async def test_one_put_where_digest_and_size_are_known(server: FakeRegistry, client: RegistryClient) -> None:
+async def test_r72_one_put_where_digest_and_size_are_known(
+    server: FakeRegistry, client: RegistryClient
+) -> None:
     server.on("PUT", "/u", Reply(201))
     for _ in range(2):
         moved = await send(client, server, BytesBlob(DATA))
@@ -83,7 +85,7 @@ async def test_one_put_where_digest_and_size_are_known(server: FakeRegistry, cli
     assert seen.body == DATA
     assert seen.target == f"/u?session=1&digest=sha256%3A{digests.of(DATA)[7:]}"
     assert seen.header("Content-Length") == str(len(DATA))
-    assert seen.header("Expect") is None
+    assert seen.header("Expect") is None
     assert seen.header("Content-Type") == "application/octet-stream"
     assert len({seen.connection for seen in server.seen if seen.path in (START, "/u")}) == 1
 

@@ -148,7 +148,7 @@ def test_the_policy_sees_the_path_without_links(world: System, images: Path) -> 
     assert list(reference.policy_scopes()) == [str(path) for path in (images.resolve() / "one").parents][:-1]
 
 
-async def test_urls_of_foreign_layers_are_not_followed(world: System) -> None:
+async def test_r66_urls_of_foreign_layers_are_not_followed(world: System) -> None:
     manifest = json.loads(await read(world, "oci:images/foreign"))
     item = next(layer for layer in manifest["layers"] if "urls" in layer)
     wanted = Descriptor(item["mediaType"], digest.parse(item["digest"]), item["size"], tuple(item["urls"]))
