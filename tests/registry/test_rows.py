@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.registry import FakeRegistry, Reply
 from tests.transports.docker_images import CONFIG, INSECURE, LAYER, described, fetch, image, reference, serve
 from wherry.errors import CorruptError, InvalidError, WherryError
+from wherry.image.open import Unchecked, open_image
 from wherry.interfaces import Manifest
 from wherry.model import mediatype, name
 from wherry.model.descriptor import Descriptor
@@ -77,14 +78,23 @@ SCHEMA1 = {
         ({"fsLayers": [{"blobSum": "sha256:../../x"}]}, "digest"),
     ],
 )
-def test_r67_docker_schema_1(changed: dict[str, object], text: str | None) -> None:
-    """It can be looked at; copying or serving one is refused by its type."""
+async def test_r67_docker_schema_1(
+    fake: FakeRegistry, system: System, changed: dict[str, object], text: str | None
+) -> None:
+    """A whole one can be looked at; the proxy has no OCI form of it, and says so."""
     raw = json.dumps(SCHEMA1 | changed).encode()
-    if text is None:
-        parse(raw, mediatype.DOCKER_SCHEMA1)
-        return
-    with pytest.raises(WherryError, match=text):
-        parse(raw, mediatype.DOCKER_SCHEMA1)
+    fake.manifest("x", "latest", raw, mediatype.DOCKER_SCHEMA1)
+    async with reference(fake, "x", system).source(system, INSECURE) as source:
+        if text is not None:
+            with pytest.raises(WherryError, match=text):
+                await open_image(source, system, system.platform, Unchecked())
+            return
+        opened = await open_image(source, system, system.platform, Unchecked())
+        legacy = (
+            r"^unsupported legacy manifest MIME type: application/vnd\.docker\.distribution\.manifest\.v1"
+        )
+        with pytest.raises(InvalidError, match=legacy):
+            await opened.oci_manifest()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from wherry.errors import CorruptError, LimitError, NotFoundError, RegistryError
 from wherry.model.name import Named
 from wherry.protocol.options import ImageAccess
 from wherry.registry.client import Registries, RegistryClient
-from wherry.registry.tags import list_tags
+from wherry.registry.tags import PAGES_LIMIT, TAG_LIMIT, list_tags
 from wherry.system import System
 
 LIST = "/v2/x/tags/list"
@@ -127,6 +127,40 @@ async def test_r32_pages_that_are_none(
     with pytest.raises(kind, match=r"^decoding tag list response: "):
         await tags_of(client)
     assert await tags_of(client) == ["a"]
+
+
+async def test_r32_more_tags_than_anybody_has(fake: FakeRegistry, client: RegistryClient) -> None:
+    assert (TAG_LIMIT, PAGES_LIMIT) == (10_000_000, 10_000)
+    pages = page("a", "b", "a", link=f"{LIST}?last=b"), page("a", "c")
+    fake.on("GET", LIST, *pages, *pages)
+    name = Named(client.registry, "x")
+    assert await list_tags(client, name, most_tags=3) == ["a", "b", "c"]
+    with pytest.raises(LimitError, match="the tag list is longer than 2 tags"):
+        await list_tags(client, name, most_tags=2)
+
+
+async def test_r32_a_page_that_never_ends(fake: FakeRegistry, client: RegistryClient) -> None:
+    """Chunk after chunk: what is read has a limit, whatever was announced."""
+    endless = b'{"tags":[' + b'"a",' * 5_000_000
+    fake.on("GET", LIST, Reply(body=endless, framing="chunked", length=0, end="hang"))
+    with pytest.raises(LimitError, match="exceeded maximum allowed size of 16777216 bytes"):
+        await tags_of(client)
+
+
+async def test_r33_more_pages_than_anybody_needs(fake: FakeRegistry, client: RegistryClient) -> None:
+    fake.on("GET", LIST, *[page(f"t{at}", link=f"{LIST}?at={at}") for at in range(10)], page("end"))
+    name = Named(client.registry, "x")
+    with pytest.raises(LimitError, match=r"has more than 3 pages$"):
+        await list_tags(client, name, most_pages=3)
+    assert len(fake.asked("GET", LIST)) == 3
+
+
+async def test_a_page_that_is_torn_is_asked_for_again(fake: FakeRegistry, client: RegistryClient) -> None:
+    """And the pages before it are not."""
+    torn = Reply(body=b'{"tags":["b"', length=100, end="close")
+    fake.on("GET", LIST, page("a", link=f"{LIST}?last=a"), torn, Reply(502), page("b"))
+    assert await tags_of(client) == ["a", "b"]
+    assert [seen.target for seen in fake.asked("GET", LIST)] == [LIST, *[f"{LIST}?last=a"] * 3]
 
 
 async def test_no_such_repository(fake: FakeRegistry, client: RegistryClient) -> None:

@@ -28,7 +28,12 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 async def list_tags(
-    client: RegistryClient, name: Named, warn: Callable[[str], None] = lambda _: None
+    client: RegistryClient,
+    name: Named,
+    warn: Callable[[str], None] = lambda _: None,
+    *,
+    most_tags: int = TAG_LIMIT,
+    most_pages: int = PAGES_LIMIT,
 ) -> list[str]:
     """All tags, in the registry's order; `warn` is told of a Link that leads elsewhere.
 
@@ -40,14 +45,14 @@ async def list_tags(
     tags: dict[str, None] = {}
     budget = client.budget()
     while path not in seen_paths:
-        if len(seen_paths) >= PAGES_LIMIT:
-            raise LimitError(f"the tag list of {name.name} has more than {PAGES_LIMIT} pages")
+        if len(seen_paths) >= most_pages:
+            raise LimitError(f"the tag list of {name.name} has more than {most_pages} pages")
         seen_paths.add(path)
         before = len(tags)
         found, following = await client.persist(partial(_page, client, name, path, warn), budget)
         budget.renew()
         for tag in found:
-            _take(tag, tags)
+            _take(tag, tags, most_tags)
         # A page without a new tag ends the list: some registries link to the same page for ever (R-33).
         if following is None or len(tags) == before:
             break
@@ -81,13 +86,13 @@ def _parse_page(body: bytes) -> list[str]:
     return [tag or "" for tag in found]
 
 
-def _take(tag: str, tags: dict[str, None]) -> None:
+def _take(tag: str, tags: dict[str, None], most: int) -> None:
     if not _TAG.fullmatch(tag):
         if not tag or _is_digest(tag):
             return
         raise RegistryError(f"registry returned invalid tag {quote(tag[:200])}: invalid tag format")
-    if len(tags) >= TAG_LIMIT:
-        raise LimitError(f"the tag list is longer than {TAG_LIMIT} tags")
+    if len(tags) >= most and tag not in tags:
+        raise LimitError(f"the tag list is longer than {most} tags")
     tags[tag] = None
 
 
