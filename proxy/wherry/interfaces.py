@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from wherry.errors import WherryError
     from wherry.model.descriptor import Descriptor
+    from wherry.model.name import Named
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
 
@@ -147,10 +148,14 @@ class ImageSource(Protocol):
 
 
 class ReuseHints(Struct, frozen=True):
-    """Where else the wanted bytes may be found: `mount_from` a repository of the same registry."""
+    """Where else the wanted bytes may be found, in repositories of the same registry.
+
+    `mount_from`: the one that they come from, which has them; `repositories`: others, which may have them,
+    the most promising first.
+    """
 
     mount_from: str | None = None
-    may_substitute: bool = False
+    repositories: tuple[str, ...] = ()
 
 
 class Accepts(Struct, frozen=True):
@@ -224,6 +229,16 @@ class Reference(Protocol):
     def destination(
         self, system: System, access: ImageAccess
     ) -> AbstractAsyncContextManager[ImageDestination]: ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A source or destination whose blobs lie in a repository of a registry, where others may reuse them."""
+
+    @property
+    def location(self) -> Named:
+        """The repository that blobs are read from (of a mirror, where one is used) or written to."""
+        ...
 
 
 @runtime_checkable

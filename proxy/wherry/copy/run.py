@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from wherry import transports
 from wherry.copy.index import copy_index
+from wherry.copy.known import KnownBlobs, place
 from wherry.copy.single import Copier, confirming
 from wherry.copy.transfer import Transfer
 from wherry.errors import context
+from wherry.image.blobcache import BlobCache, cache_path
 from wherry.interfaces import ReuseHints
 from wherry.model import mediatype, name
 from wherry.model.manifest import Index, choose, manifest_digest, parse_index
@@ -50,7 +52,10 @@ async def copy(
         with context(f"initializing source {source_reference}"):
             source = await stack.enter_async_context(source_reference.source(system, options.source))
         hints = reuse_hints(source_reference, destination_reference)
-        transfer = Transfer(source, destination, hints, options.parallel, tell, progress)
+        cache = BlobCache(cache_path(system), system.wall)
+        known = KnownBlobs(cache, place(source), place(destination))
+        stack.push_async_callback(known.save)
+        transfer = Transfer(source, destination, hints, known, options.parallel, tell, progress)
         copier = Copier(
             system=system,
             source_reference=source_reference,
@@ -64,7 +69,9 @@ async def copy(
         )
         if options.verify_push:
             confirming(destination, destination_reference)
-        written = await copier.commit(await _copy_opened(source_reference, source, copier, system, options))
+        written = await _copy_opened(source_reference, source, copier, system, options)
+        async with known.saving():
+            written = await copier.commit(written)
     return CopyResult(
         digest=manifest_digest(written.raw),
         media_type=written.media_type,

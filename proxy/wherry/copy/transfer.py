@@ -18,6 +18,7 @@ from wherry.streams.blobs import BytesBlob
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from wherry.copy.known import KnownBlobs
     from wherry.copy.plan import CopyPlan
     from wherry.image.open import Image
     from wherry.interfaces import Blob, ImageDestination, ImageSource, Progress, ReuseHints
@@ -65,6 +66,7 @@ class Transfer:
         source: ImageSource,
         destination: ImageDestination,
         hints: ReuseHints,
+        known: KnownBlobs,
         parallel: int,
         tell: Tell,
         progress: Progress,
@@ -72,6 +74,7 @@ class Transfer:
         self._source = source
         self._destination = destination
         self._hints = hints
+        self._known = known
         self._slots = trio.CapacityLimiter(max(1, min(parallel, destination.accepts.parallel_blobs)))
         self._tell = tell
         self._progress = progress
@@ -84,6 +87,7 @@ class Transfer:
         """
         started: set[str] = set()
         running = _Running()
+        await self._known.look_up(item.blob.digest for item in plan.layers if not item.skip)
         async with trio.open_nursery() as nursery:
             for position, item in enumerate(plan.layers):
                 if item.skip:
@@ -114,17 +118,27 @@ class Transfer:
 
     async def _blob(self, wanted: Descriptor) -> None:
         with context(f"trying to reuse blob {wanted.digest} at destination"):
-            found = await self._destination.reuse_blob(wanted, self._hints)
-        if found is not None:
-            self.tally.reused += 1
+            found = await self._reuse(wanted)
+        if found:
             return
         async with AsyncExitStack() as stack:
             with context(f"reading blob {wanted.digest}"):
                 blob = await stack.enter_async_context(self._source.blob(wanted))
             with context("writing blob"):
                 stored = await self._put(blob, wanted)
+        self._known.was_read(wanted)
+        self._known.is_there(stored.digest)
         self.tally.copied += 1
         self.tally.bytes += stored.size
+
+    async def _reuse(self, wanted: Descriptor) -> bool:
+        hints = self._known.hints(wanted.digest, self._hints)
+        found = await self._destination.reuse_blob(wanted, hints)
+        if found is None:
+            return False
+        self._known.is_there(found.digest)
+        self.tally.reused += 1
+        return True
 
     async def _put(self, blob: Blob, wanted: Descriptor) -> Descriptor:
         try:
@@ -147,9 +161,9 @@ class Transfer:
             with context(f"reading config blob {descriptor.digest}"):
                 raw = await image.config_blob()
         with context("writing blob"):
-            if await self._destination.reuse_blob(descriptor, self._hints) is not None:
-                self.tally.reused += 1
+            if await self._reuse(descriptor):
                 return
             await self._destination.put_blob(BytesBlob(raw), descriptor, self._progress)
+        self._known.is_there(descriptor.digest)
         self.tally.copied += 1
         self.tally.bytes += len(raw)

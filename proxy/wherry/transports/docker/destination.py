@@ -6,12 +6,19 @@ that nothing refers to are the registry's to collect.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from wherry.errors import CorruptError, InternalError, NotYetError, RegistryError
+from wherry.errors import (
+    AuthError,
+    CorruptError,
+    InternalError,
+    NotFoundError,
+    NotYetError,
+    RegistryError,
+)
 from wherry.interfaces import Accepts, no_progress
 from wherry.model import digest as digests
 from wherry.model import mediatype
@@ -69,11 +76,16 @@ class DockerDestination:
         return ACCEPTS
 
     @property
+    def location(self) -> Named:
+        """As interfaces.Located."""
+        return self._image.named
+
+    @property
     def _named(self) -> Named:
         return self._image.named
 
     async def reuse_blob(self, wanted: Descriptor, hints: ReuseHints) -> Descriptor | None:
-        """A blob that the repository has, or that its registry mounts from `hints.mount_from`.
+        """A blob that the repository has, or that its registry mounts from where `hints` says.
 
         The registry's word is taken for its digest; a size that differs from the one wanted is not reused.
         """
@@ -81,12 +93,31 @@ class DockerDestination:
         size = await blobs.exists(self._client, self._named, wanted.digest, scopes)
         if size is not None:
             return msgspec.structs.replace(wanted, size=size) if wanted.size in (-1, size) else None
-        source = hints.mount_from
-        if source is None or source == self._named.path:
-            return None
-        if await uploads.mount(self._client, self._named, source, wanted.digest):
+        source, here = hints.mount_from, self._named.path
+        if source is not None and source != here and await self._mount(source, wanted):
             return wanted
+        for repository in hints.repositories:
+            if repository in (source, here) or not await self._is_in(repository, wanted):
+                continue
+            if await self._mount(repository, wanted):
+                return wanted
         return None
+
+    async def _mount(self, repository: str, wanted: Descriptor) -> bool:
+        """A refusal, of the token or of the mount, only means that the blob has to be sent."""
+        with suppress(RegistryError, AuthError, NotFoundError):
+            return await uploads.mount(self._client, self._named, repository, wanted.digest)
+        return False
+
+    async def _is_in(self, repository: str, wanted: Descriptor) -> bool:
+        """Asked before a mount from where the blob may be gone: a mount that fails begins an upload, which
+        few registries let us end."""
+        scopes = (scope(self._named.path, "pull,push"), scope(repository, "pull"))
+        there = msgspec.structs.replace(self._named, path=repository)
+        with suppress(RegistryError, AuthError, NotFoundError):
+            size = await blobs.exists(self._client, there, wanted.digest, scopes)
+            return size is not None and wanted.size in (-1, size)
+        return False
 
     async def put_blob(
         self, blob: Blob, expected: Descriptor | None, progress: Progress = no_progress

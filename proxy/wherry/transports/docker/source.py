@@ -93,6 +93,11 @@ class DockerSource:
         self._named = named
         self._top = top
 
+    @property
+    def location(self) -> Named:
+        """As interfaces.Located."""
+        return self._named
+
     async def manifest(self, instance: Digest | None = None) -> Unverified:
         """As interfaces.ImageSource; instances are fetched by their digest each time."""
         if instance is None:
