@@ -145,7 +145,8 @@ async def test_c01_modes_whatever_the_umask(umask: int, here: System, file: Path
     file.chmod(0o644)
     await store(here, file, "other.example")
     assert mode(file) == 0o600
-    assert {path.name for path in file.parent.iterdir()} == {"auth.json", ".auth.json.lock"}
+    assert {path.name for path in file.parent.iterdir()} == OWN
+    assert mode(file.parent / ".auth.json.lock") == 0o600
 
 
 def linked(tmp_path: Path, file: Path) -> Path:

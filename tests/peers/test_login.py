@@ -179,6 +179,23 @@ def test_the_proxy_takes_an_authfile(locked: Registry, shell: Shell, tmp_path: P
         assert answer["success"] is opened, (flags, answer)
 
 
+def test_login_over_tls(tls_registry: Registry, shell: Shell) -> None:
+    flags = ["-u", tls_registry.username, "--password-stdin"]
+    words = [*WHERRY, "login", *flags, tls_registry.name]
+    unknown = shell.run(*words, stdin=tls_registry.password)
+    assert unknown.returncode == 1
+    assert "certificate" in unknown.stderr
+    assert not shell.authfile.exists()
+    trusted = ["--cert-dir", str(tls_registry.cert_dir)]
+    assert shell(*words, *trusted, stdin=tls_registry.password) == "Login Succeeded!\n"
+    # The directory of the configuration files does as well.
+    folder = Path(shell.environ["HOME"]) / ".config/containers/certs.d"
+    folder.mkdir(parents=True)
+    (folder / tls_registry.name).symlink_to(str(tls_registry.cert_dir))
+    assert "Already logged in to" in shell(*WHERRY, "login", tls_registry.name)
+    shell(*WHERRY, "--insecure-policy", "copy", HELLO, tls_registry.docker("login/hello:1"))
+
+
 # --- a real helper ----------------------------------------------------------------------------------------
 
 

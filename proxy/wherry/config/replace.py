@@ -137,9 +137,12 @@ def _real(path: str, system: System) -> str:
 def _open_lock(folder: int, name: str, shown: str) -> int:
     flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(f".{name}.lock", flags, 0o600, dir_fd=folder)
+        lock = os.open(f".{name}.lock", flags, 0o600, dir_fd=folder)
     except OSError as error:
         raise file_error("open", f"{os.path.dirname(shown)}/.{name}.lock", error) from None
+    with suppress(OSError):  # made by another user, who lets us in
+        os.fchmod(lock, 0o600)  # a umask may have kept the owner from opening it again
+    return lock
 
 
 async def _lock(descriptor: int, shown: str) -> None:
