@@ -79,7 +79,7 @@ def _float(text: str) -> float:
 
 
 def _int(text: str) -> int | float:
-    return int(text) if len(text) < 20 else _float(text)
+    return int(text) if len(text.lstrip("-")) < 20 else _float(text)
 
 
 def _without_surrogates(value: object, depth: int) -> object:
