@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.transports.contract import exactly, make_system
-from wherry.errors import InternalError, InvalidError, NotYetError, WherryError
+from wherry.errors import FileError, FileMissingError, InternalError, InvalidError, NotYetError, WherryError
 from wherry.transports import TRANSPORT_NAMES, parse
 
 
@@ -104,3 +105,16 @@ def test_local_images_need_no_http() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("transport", ["dir", "oci", "oci-archive"])
+def test_paths_that_cannot_be_looked_up(tmp_path: Path, transport: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileMissingError, match=exactly("faccessat file/x: not a directory")):
+        parse(f"{transport}:file/x", make_system(tmp_path))
+    with pytest.raises(FileError, match=exactly(f"faccessat {'a' * 300}: file name too long")):
+        parse(f"{transport}:{'a' * 300}", make_system(tmp_path))
+    nowhere = structs.replace(make_system(tmp_path), cwd="")
+    with pytest.raises(FileMissingError, match=exactly("getwd: no such file or directory")):
+        parse(f"{transport}:x", nowhere)
+    assert parse(f"{transport}:{tmp_path}/x", nowhere).policy_identity() == f"{tmp_path}/x"

@@ -59,7 +59,8 @@ async def _instances(copier: Copier, index: Index) -> dict[int, ListEdit]:
         descriptor = instance.descriptor
         await copier.tell(Step("instance", descriptor.digest, number=position + 1, of=wanted))
         with context(f"copying image {position + 1}/{wanted} from manifest list"):
-            given = await copier.source.manifest(descriptor.digest)
+            with context(f"determining manifest MIME type for {copier.source_reference}"):
+                given = await copier.source.manifest(descriptor.digest)
             if mediatype.is_index(mediatype.normalize(given.media_type, given.raw)):
                 raise NotYetError("copying an index within an index is not yet built in wherry")
             written = await copier.image(given, descriptor.digest)

@@ -60,7 +60,7 @@ def _exists(path: str, display: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise file_error("lstat", display, error) from error
+        raise file_error("faccessat", display, error) from error
     return True
 
 
