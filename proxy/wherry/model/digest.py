@@ -28,8 +28,6 @@ HEX_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128}
 _SHAPE = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 _HEX = re.compile(r"[a-f0-9]+")
 
-EMPTY_SHA256 = Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-
 
 def parse(text: str) -> Digest:
     """Make a Digest of `algorithm:hex`.

@@ -39,7 +39,6 @@ _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9A-Fa-f]{32,}
 _REFERENCE = re.compile(
     rf"(?P<name>(?:(?P<domain>{DOMAIN})/)?(?P<path>{PATH}))(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 )
-_TAG_ONLY = re.compile(_TAG)
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}")
 
 
@@ -80,16 +79,6 @@ class Named(Struct, frozen=True):
     def trimmed(self) -> Named:
         """The same repository without tag and digest."""
         return Named(self.domain, self.path)
-
-    def with_tag(self, tag: str) -> Named:
-        """The same with another tag; raises InvalidError (`invalid tag format`)."""
-        if not _TAG_ONLY.fullmatch(tag):
-            raise InvalidError("invalid tag format")
-        return Named(self.domain, self.path, tag, self.digest)
-
-    def with_digest(self, digest: Digest) -> Named:
-        """The same with another digest."""
-        return Named(self.domain, self.path, self.tag, digest)
 
     def _with(self, name: str) -> str:
         tag = f":{self.tag}" if self.tag else ""

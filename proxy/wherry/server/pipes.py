@@ -8,7 +8,6 @@ is kept, so an abandoned pipe costs no fd and no thread.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 from typing import TYPE_CHECKING
@@ -68,11 +67,6 @@ def make_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
         for fd in first:
             os.close(fd)
         raise
-
-
-def capacity(fd: int) -> int:
-    """How many bytes a new pipe takes without a reader; 8 KiB where the user has many."""
-    return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
 
 
 class PipeTable:
