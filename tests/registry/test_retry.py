@@ -379,6 +379,24 @@ async def test_a_breaker_closes_again(autojump_clock: trio.testing.MockClock) ->
     assert trio.current_time() - began == pytest.approx(0.5)
 
 
+async def test_an_operation_of_several_has_one_turn(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = Breaker("r")
+    persistence = Persistence(RULES, breaker, lambda _: None)
+    for _ in range(OPENS_AFTER):
+        breaker.failed(BUSY, None)
+
+    async def inner() -> str:
+        await trio.sleep(1)
+        return "yes"
+
+    async def outer() -> str:
+        return await persistence.run(inner, Budget(RULES))
+
+    assert breaker.is_open
+    with trio.fail_after(30):
+        assert await persistence.run(outer, Budget(RULES)) == "yes"
+
+
 async def test_a_no_is_an_answer(autojump_clock: trio.testing.MockClock) -> None:
     """One image that does not exist, asked for by many, says nothing of the registry."""
     breaker = Breaker("r")

@@ -8,7 +8,7 @@ hundred clients of one that fails do not knock a hundred times as often.
 from __future__ import annotations
 
 import math
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
@@ -103,6 +103,10 @@ def one_try() -> Budget:
     return Budget(Retries(failed=0, throttled=0, unreachable=0))
 
 
+class GivenUpError(RegistryError):
+    """Others have found out that the registry keeps failing; it was not asked once more."""
+
+
 class Breaker:
     """What the clients of one registry know together of its failures.
 
@@ -127,8 +131,8 @@ class Breaker:
 
     @asynccontextmanager
     async def turn(self, budget: Budget) -> AsyncIterator[None]:
-        """Leave to ask. Raises RegistryError where others have found out meanwhile that it is of no use."""
-        if not self.is_open:
+        """Leave to ask. Raises GivenUpError where others have found out meanwhile that it is of no use."""
+        if not self.is_open or self._turn.statistics().owner is trio.lowlevel.current_task():
             yield
             return
         before = self._failures
@@ -154,7 +158,13 @@ class Breaker:
         """A request failed, and may be made again after `pause`."""
         self._failures += 1
         self._failed += 1
-        self._last = error
+        # A copy of what counts: the error itself gets more text on its way to the caller.
+        self._last = RegistryError(
+            f"registry {self._registry} keeps failing: {error}",
+            retryable=True,
+            http_status=error.http_status,
+            retry_after=error.retry_after,
+        )
         self._last_at = now = trio.current_time()
         if error.http_status == THROTTLED or self._failed >= OPENS_AFTER:
             self._recovering = RECOVERY
@@ -167,11 +177,10 @@ class Breaker:
 
     def _given_up(self) -> WherryError:
         last = self._last
-        return RegistryError(
-            f"registry {self._registry} keeps failing: {last}",
-            retryable=True,
-            http_status=None if last is None else last.http_status,
-            retry_after=None if last is None else last.retry_after,
+        if last is None:
+            return GivenUpError(f"registry {self._registry} keeps failing", retryable=True)
+        return GivenUpError(
+            str(last), retryable=True, http_status=last.http_status, retry_after=last.retry_after
         )
 
 
@@ -195,11 +204,12 @@ class Persistence:
     ) -> T:
         """The result of `once`, which is awaited again after each failure that may pass.
 
-        `once` must be idempotent, and leave nothing open when it raises. Raises its last error, and
-        RegistryError (retryable) while the breaker is open.
+        `once` must be idempotent, and leave nothing open when it raises. Raises its last error, or
+        GivenUpError where it was not asked at all.
         """
+        own: WherryError | None = None
         while True:
-            async with self._breaker.turn(budget):
+            async with self._turn(budget, own):
                 try:
                     result = await once()
                 except WherryError as error:
@@ -210,8 +220,21 @@ class Persistence:
                     self._breaker.failed(error, pause)
                     if pause is None:
                         raise
+                    own = error
                     self._warn(f"{error}; trying again in {pause:.1f} s")
                 else:
                     self._breaker.answered()
                     return result
             await trio.sleep(pause)
+
+    @asynccontextmanager
+    async def _turn(self, budget: Budget, own: WherryError | None) -> AsyncIterator[None]:
+        """The breaker's; where it gives up, who has an error of his own raises that."""
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._breaker.turn(budget))
+            except GivenUpError:
+                if own is not None:
+                    raise own from None
+                raise
+            yield
