@@ -242,6 +242,15 @@ class Located(Protocol):
 
 
 @runtime_checkable
+class TriesAgain(Protocol):
+    """A destination that a blob may be sent to again, from its start, after failures that may pass."""
+
+    def another_try(self, blob: Descriptor) -> Callable[[WherryError], float | None]:
+        """For one blob: after how many seconds to send it again after an error; None where that is no use."""
+        ...
+
+
+@runtime_checkable
 class ConfirmsWrites(Protocol):
     """A destination that can be asked whether it has what it said it took (`--verify-push`)."""
 

@@ -9,6 +9,7 @@ import trio
 from msgspec import Struct
 
 from wherry.errors import CorruptError, WherryError, context
+from wherry.interfaces import TriesAgain
 from wherry.model import digest as digests
 from wherry.model import mediatype
 from wherry.model.descriptor import Descriptor
@@ -121,15 +122,38 @@ class Transfer:
             found = await self._reuse(wanted)
         if found:
             return
-        async with AsyncExitStack() as stack:
-            with context(f"reading blob {wanted.digest}"):
-                blob = await stack.enter_async_context(self._source.blob(wanted))
-            with context("writing blob"):
-                stored = await self._put(blob, wanted)
-        self._known.was_read(wanted)
-        self._known.is_there(stored.digest)
-        self.tally.copied += 1
-        self.tally.bytes += stored.size
+
+        async def read_and_write() -> Descriptor:
+            async with AsyncExitStack() as stack:
+                with context(f"reading blob {wanted.digest}"):
+                    blob = await stack.enter_async_context(self._source.blob(wanted))
+                with context("writing blob"):
+                    return await self._put(blob, wanted)
+
+        stored = await self._persist(read_and_write, wanted)
+        if stored is not None:
+            self._known.was_read(wanted)
+            self._known.is_there(stored.digest)
+            self.tally.copied += 1
+            self.tally.bytes += stored.size
+
+    async def _persist(
+        self, send: Callable[[], Awaitable[Descriptor]], wanted: Descriptor
+    ) -> Descriptor | None:
+        """What `send` stored, after as many tries as the destination has a use for; None where it turns out
+        to be there: the answer to the last try was lost."""
+        destination = self._destination
+        pause = destination.another_try(wanted) if isinstance(destination, TriesAgain) else None
+        while True:
+            try:
+                return await send()
+            except WherryError as error:
+                seconds = None if pause is None else pause(error)
+                if seconds is None:
+                    raise
+            await trio.sleep(seconds)
+            if await self._reuse(wanted):
+                return None
 
     async def _reuse(self, wanted: Descriptor) -> bool:
         hints = self._known.hints(wanted.digest, self._hints)
@@ -163,7 +187,10 @@ class Transfer:
         with context("writing blob"):
             if await self._reuse(descriptor):
                 return
-            await self._destination.put_blob(BytesBlob(raw), descriptor, self._progress)
-        self._known.is_there(descriptor.digest)
-        self.tally.copied += 1
-        self.tally.bytes += len(raw)
+            stored = await self._persist(
+                lambda: self._destination.put_blob(BytesBlob(raw), descriptor, self._progress), descriptor
+            )
+        if stored is not None:
+            self._known.is_there(descriptor.digest)
+            self.tally.copied += 1
+            self.tally.bytes += len(raw)

@@ -68,6 +68,10 @@ async def put(client: RegistryClient, name: Named, reference: str, raw: bytes, m
     another format of the image may be taken, CorruptError where the registry says that it stored something
     else.
     """
+    await client.persist(lambda: _put(client, name, reference, raw, media_type))
+
+
+async def _put(client: RegistryClient, name: Named, reference: str, raw: bytes, media_type: str) -> None:
     path = f"{name.path}/manifests/{reference}"
     headers = (("Content-Type", media_type),) if media_type else ()
     scopes = (scope(name.path, "pull,push"),)

@@ -25,11 +25,13 @@ from wherry.model import mediatype
 from wherry.model.manifest import manifest_digest, matches_digest
 from wherry.registry import blobs, confirm, manifests, uploads
 from wherry.registry.client import scope, sharing
+from wherry.registry.retry import may_pass
 from wherry.transports.blobfiles import algorithm_for, received
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
+    from wherry.errors import WherryError
     from wherry.interfaces import Blob, Progress, ReuseHints
     from wherry.model.descriptor import Descriptor
     from wherry.model.digest import Digest
@@ -134,6 +136,18 @@ class DockerDestination:
             progress=progress,
         )
         return received(moved, expected)
+
+    def another_try(self, blob: Descriptor) -> Callable[[WherryError], float | None]:
+        """As interfaces.TriesAgain: within the registry's budget for one operation."""
+        budget = self._client.budget()
+
+        def pause(error: WherryError) -> float | None:
+            seconds = budget.pause(error) if may_pass(error) else None
+            if seconds is not None:
+                self._client.system.warn(f"{error}; trying again in {seconds:.1f} s")
+            return seconds
+
+        return pause
 
     async def put_manifest(self, raw: bytes, media_type: str, instance: Digest | None = None) -> None:
         """Put an instance by its digest, where nobody sees it; keep the image's own manifest for `commit`."""
