@@ -89,7 +89,7 @@ def _copy(
     if to == "docker":
         bench.push_target()
     if warm and contender.ours:
-        with _warm_server(contender) as copy:
+        with warm_server(contender) as copy:
             yield partial(_measured, target, bench, lambda to: copy(source, to))
         return
     flags = [*bench.tls_flags(place, "src-"), *(["--dest-tls-verify=false"] if to == "docker" else [])]
@@ -112,7 +112,7 @@ def _measured(target: Target, bench: Bench, run: Callable[[str], Sample]) -> Sam
 
 
 @contextmanager
-def _warm_server(contender: Contender) -> Iterator[Callable[[str, str], Sample]]:
+def warm_server(contender: Contender) -> Iterator[Callable[[str, str], Sample]]:
     """A server that lives as long as the case; copies go over one connection to it."""
     insecure = ImageAccess(tls_verify=False)
     options = CopyOptions(source=insecure, destination=insecure, policy=PolicyOptions(insecure=True))

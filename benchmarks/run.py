@@ -16,7 +16,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_copy, bench_limits, bench_proxy, bench_start, blob_info, fixtures, report
+from benchmarks import (
+    bench_copy,
+    bench_limits,
+    bench_proxy,
+    bench_push,
+    bench_start,
+    blob_info,
+    fixtures,
+    report,
+)
 from benchmarks.commands import CommandError, version_of
 from benchmarks.environment import Bench
 from benchmarks.harness import Case, Contender, Result, run_case
@@ -92,7 +101,12 @@ def _contenders(given: argparse.Namespace) -> list[Contender]:
 
 def _chosen(bench: Bench, only: str) -> list[Case]:
     """Cold cases first: then no other case's server is alive."""
-    cases = [*bench_start.cases(bench), *bench_proxy.cases(bench), *bench_copy.cases(bench)]
+    cases = [
+        *bench_start.cases(bench),
+        *bench_proxy.cases(bench),
+        *bench_copy.cases(bench),
+        *bench_push.cases(bench),
+    ]
     names = {case.name for case in cases}
     unknown = report.targets().keys() - names
     if unknown:
