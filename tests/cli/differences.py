@@ -112,6 +112,14 @@ OURS: dict[str, tuple[str, Ours]] = {
         "skopeo prints the digest of nothing",
         Ours(1, fatal("Error computing digest: missing signature key")),
     ),
+    "copy-faults/fake-toomany": (
+        "several layers fail: the one that gave up first is told, skopeo tells the first in the manifest",
+        Ours(
+            1,
+            fatal("reading blob sha256:[0-9a-f]{64}: fetching blob: received unexpected HTTP status: 500 .+"),
+            r"Getting image source signatures\n(Copying blob [^\n]*\n)+",
+        ),
+    ),
     "copy-faults/longlayer-to-dir": (
         "R-06: a blob that is longer than it should be is not read to its end",
         Ours(
