@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from tests.fakes.registry import Answer, FakeRegistry, Reply, Seen, ranged
 from tests.transports.docker_images import bearer_challenge
@@ -114,6 +117,21 @@ async def test_r02_by_the_kernel_too(fake: FakeRegistry, client: RegistryClient)
     os.close(out)
     assert (moved.count, bytes(collected)) == (len(DATA), DATA)
     assert ranges(fake) == [None, f"bytes={CUT}-"]
+
+
+@pytest.mark.parametrize("end", ["cut", "reset"])
+async def test_r02_under_tls(system: System, tmp_path: Path, end: str) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    with FakeRegistry(tls=context) as fake:
+        fake.on("GET", BLOB, torn(end), ranged(DATA))
+        async with Registries(system) as registries:
+            client = registries.client(fake.name, ImageAccess(cert_dir=str(tmp_path)))
+            data, moved = await take(client)
+        assert data == DATA
+        assert moved.digests == {"sha256": DIGEST}
+        assert len(ranges(fake)) == 2
 
 
 async def test_r02_a_registry_without_ranges_is_an_error(fake: FakeRegistry, client: RegistryClient) -> None:
