@@ -6,6 +6,7 @@ The normal run takes a sample; `make torture` (TORTURE=1) takes every byte.
 from __future__ import annotations
 
 import os
+import random
 from typing import Final
 
 import msgspec
@@ -19,6 +20,8 @@ from tests.transports.docker_images import CONFIG, INSECURE, described, image, s
 from wherry.errors import WherryError
 from wherry.interfaces import Manifest
 from wherry.model.descriptor import Descriptor
+from wherry.model.name import Named
+from wherry.registry import blobs
 from wherry.registry.client import Registries
 from wherry.streams.pump import read_all
 from wherry.system import Retries, System
@@ -27,6 +30,10 @@ from wherry.transports import docker
 ALL: Final = os.environ.get("TORTURE") == "1"
 SAMPLES: Final[dict[How, int]] = {"fin": 80, "reset": 80, "silence": 10}
 LAYER: Final = bytes(range(256)) * 4
+LARGE: Final = bytes(range(256)) * (16 << 10)
+UNREAD: Final = 6 << 20
+"""Bytes that the kernel holds for a socket at most (net.ipv4.tcp_rmem)."""
+
 Pulled = tuple[bytes, bytes, bytes]
 
 
@@ -100,6 +107,24 @@ async def _torture(fake: FakeRegistry, quick: System, how: How) -> None:
             assert result == whole, after
         # What is fetched again is at most the answer that was cut.
         assert toxic.down <= clean.down + len(LAYER) + 600, (after, toxic.down, clean.down)
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+async def test_a_large_pull_cut_here_and_there(fake: FakeRegistry, quick: System, how: How) -> None:
+    """At places that a fixed seed chooses; what is fetched again is what was lost, and no more."""
+    places, wanted = random.Random(4), described(LARGE)
+    fake.on("GET", f"/v2/x/blobs/{wanted.digest}", ranged(LARGE))
+    for after in (places.randrange(len(LARGE)) for _ in range(1000 if ALL else 12)):
+        with Toxic(fake.port, Cut(after, how)) as toxic:
+            async with Registries(quick) as registries:
+                client = registries.client(toxic.name, INSECURE)
+                async with blobs.open_blob(client, Named(toxic.name, "x"), wanted.digest) as opened:
+                    data = await read_all(opened, quick.threads, len(LARGE), "blob")
+        assert data == LARGE, after
+        assert toxic.made, after
+        # A reset drops what lay unread in the kernel; FIN does not.
+        lost = 0 if how == "fin" else UNREAD
+        assert toxic.down <= len(LARGE) + lost + 2000, (after, toxic.down)
 
 
 @pytest.mark.parametrize("how", ["fin", "reset"])
