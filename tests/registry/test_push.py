@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import trio
@@ -10,14 +13,14 @@ import trio.testing
 
 from tests.fakes.registry import FakeRegistry, Reply, error
 from tests.streams.ends import SocketBlob
-from wherry.errors import NetworkError, RegistryError
+from wherry.errors import CorruptError, NetworkError, RegistryError
 from wherry.interfaces import Blob, no_progress
 from wherry.model import digest as digests
 from wherry.model.name import Named
 from wherry.protocol.options import ImageAccess
 from wherry.registry.client import Registries
 from wherry.registry.uploads import mount, upload
-from wherry.streams.blobs import BytesBlob
+from wherry.streams.blobs import BytesBlob, FileBlob
 from wherry.system import System
 
 DATA = b"a blob" * 1000
@@ -91,6 +94,54 @@ async def test_a_finished_upload_is_not_deleted(fake: FakeRegistry, system: Syst
     fake.on("PUT", "/u", Reply(201))
     await push(fake, system, BytesBlob(DATA))
     assert not fake.asked("DELETE", "/u")
+
+
+@contextmanager
+def file_of(data: bytes) -> Iterator[FileBlob]:
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        yield FileBlob(file.fileno(), 0, len(data))
+
+
+SAID = {"Docker-Content-Digest": DIGEST}
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer", "cancelled"),
+    [
+        (DATA, Reply(201, SAID), 0),
+        (DATA, Reply(201), 0),
+        (DATA, Reply(201, {"Docker-Content-Digest": digests.of(b"")}), 0),
+        (DATA[::-1], Reply(201), 1),
+        (DATA[::-1], error(400, "DIGEST_INVALID"), 1),
+    ],
+    ids=["confirmed", "unconfirmed", "contradicted", "wrong and taken", "wrong and refused"],
+)
+async def test_the_digest_of_a_file_that_nobody_saw(
+    fake: FakeRegistry, system: System, sent: bytes, answer: Reply, cancelled: int
+) -> None:
+    """The kernel sends it; what the registry does not confirm is read again: a wrong file is always seen."""
+    fake.on("POST", START, Reply(202, {"Location": "/u"}))
+    fake.on("PUT", "/u", answer)
+    async with Registries(system) as registries:
+        client = registries.client(fake.name, ImageAccess(tls_verify=False))
+        with file_of(sent) as blob:
+            moved = await upload(
+                client, Named(fake.name, "x"), blob, digest=DIGEST, size=len(DATA), progress=no_progress
+            )
+    assert fake.asked("PUT", "/u")[0].body == sent
+    assert (moved.count, moved.digests) == (len(DATA), {"sha256": digests.of(sent)})
+    assert len(fake.asked("DELETE", "/u")) == cancelled
+
+
+async def test_a_file_of_another_length_is_no_whole_request(fake: FakeRegistry, system: System) -> None:
+    fake.on("POST", START, Reply(202, {"Location": "/u"}))
+    with file_of(DATA[1:]) as blob, pytest.raises(CorruptError, match="Size mismatch when copying sha256:"):
+        await push(fake, system, blob)
+    with file_of(DATA + b"more") as blob, pytest.raises(CorruptError, match="the content is longer than"):
+        await push(fake, system, blob)
+    assert not fake.asked("PUT", "/u")
 
 
 async def test_what_a_registry_did_not_mount_is_deleted_with_both_scopes(

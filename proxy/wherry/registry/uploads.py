@@ -8,12 +8,13 @@ from urllib.parse import urlencode
 
 import trio
 
-from wherry.errors import CorruptError, RegistryError, StalledError, WherryError, context
+from wherry.errors import CorruptError, RegistryError, StalledError, WherryError, context, file_error
 from wherry.interfaces import WouldBlock
 from wherry.registry import origin
 from wherry.registry.client import RegistryClient, scope
 from wherry.registry.dial import PeerClosedError
 from wherry.registry.errors import read_error
+from wherry.streams.blobs import FileBlob
 from wherry.streams.pump import Moved, pump
 from wherry.streams.sinks import SocketSink
 
@@ -69,11 +70,13 @@ async def upload(
 
     With `digest` and `size` known it is one PUT, which the registry must refuse where they do not fit; else a
     PATCH, and a PUT that names the digest once it is known. A session that does not end in a blob is deleted.
+    What passes is hashed on its way; but a file goes over plain http by the kernel, unseen, if the registry
+    says afterwards which digest it found, as it must; else the file is read again.
     Raises RegistryError, AuthError, NetworkError, StalledError, CorruptError (more or fewer bytes than
     `size`), and what the blob raises.
     """
     session = await _begin(client, name)
-    body = _Body(client, blob, size, algorithm, progress)
+    body = _Body(client, blob, size, algorithm, progress, unseen=digest is not None)
     try:
         if digest is None or size is None:
             return await session.patch_and_put(body)
@@ -115,7 +118,7 @@ class _Session:
         target = self._url.with_query("digest", digest)
         request = self._client.open("PUT", target, grant=self._grant, headers=body.headers, send=body.send)
         async with request as exchange:
-            moved = body.moved
+            moved = await body.checked(digest if exchange.status == 201 else None, exchange)
             if moved is not None and moved.digests[body.algorithm] != digest:
                 return moved, False  # the cause, whatever the registry says of it
             with context(f"uploading layer to {target.shown}"):
@@ -161,7 +164,14 @@ class _Body:
     """The body of an upload: a blob, which the data plane moves into the connection."""
 
     def __init__(
-        self, client: RegistryClient, blob: Blob, size: int | None, algorithm: str, progress: Progress
+        self,
+        client: RegistryClient,
+        blob: Blob,
+        size: int | None,
+        algorithm: str,
+        progress: Progress,
+        *,
+        unseen: bool = False,
     ) -> None:
         framing = ("Transfer-Encoding", "chunked") if size is None else ("Content-Length", str(size))
         self.headers = (_OCTETS, framing)
@@ -172,6 +182,8 @@ class _Body:
         self._size = size
         self._report = progress
         self._sent = 0
+        extent = blob.extent() if unseen and size is not None else None
+        self._file = extent if extent and extent.offset is not None and extent.length == size else None
 
     async def send(self, connection: Connection) -> bool:
         """Move the blob until it ends, or until the server has answered or hung up."""
@@ -212,13 +224,27 @@ class _Body:
             raise StalledError(f"write tcp {connection.shown}: i/o timeout")
         return self.moved is not None
 
+    async def checked(self, claimed: Digest | None, exchange: Exchange) -> Moved | None:
+        """What passed, with its digest: `claimed` where nobody here has seen it and the answer confirms that,
+        else what the file says when it is read again."""
+        moved = self.moved
+        if moved is None or moved.digests:
+            return moved
+        if claimed is not None and exchange.header("Docker-Content-Digest") == claimed:
+            self.moved = Moved(moved.count, {self.algorithm: claimed})
+        elif self._file is not None and self._file.offset is not None:
+            again = FileBlob(self._file.fd, self._file.offset, self._file.length)
+            self.moved = await pump(again, _Nowhere(), self._system.threads, digests=(self.algorithm,))
+        return self.moved
+
     async def _move(self, connection: Connection) -> Moved:
         sink = _UploadSink(connection.sock) if self._size is not None else _ChunkedSink(connection.sock)
+        unseen = self._file is not None and connection.clear
         moved = await pump(
             self._blob,
             sink,
             self._system.threads,
-            digests=(self.algorithm,),
+            digests=() if unseen else (self.algorithm,),
             limit=self._size,
             idle=self._system.idle_timeout,
             progress=self._count,
@@ -226,9 +252,9 @@ class _Body:
         if isinstance(sink, _ChunkedSink):
             await connection.send_all(sink.end())
         elif moved.count != self._size:
+            found = moved.digests.get(self.algorithm, "a file")
             raise CorruptError(
-                f"Size mismatch when copying {moved.digests[self.algorithm]}, "
-                f"expected {self._size}, got {moved.count}"
+                f"Size mismatch when copying {found}, expected {self._size}, got {moved.count}"
             )
         return moved
 
@@ -243,6 +269,25 @@ class _Body:
         if self.moved is None:
             raise RegistryError(f"the registry answered {exchange.status} before it had the whole body")
         return self.moved
+
+
+class _Nowhere:
+    """A sink for what only has to be hashed."""
+
+    kernel_kind: KernelKind | None = None
+    offset: int | None = None
+
+    def fileno(self) -> int:
+        return -1
+
+    def write(self, view: memoryview) -> int | WouldBlock:
+        return len(view)
+
+    def advance(self, count: int) -> None:
+        pass
+
+    def failure(self, error: OSError) -> WherryError:
+        return file_error("write", "nowhere", error)
 
 
 class _UploadSink(SocketSink):
