@@ -20,7 +20,7 @@ from wherry.protocol.options import Credentials, ImageAccess
 from wherry.registry import blobs, manifests
 from wherry.registry.client import Registries, RegistryClient, scope
 from wherry.registry.dial import UnreachableError
-from wherry.registry.retry import OPENS_AFTER, Breaker, Budget, Persistence
+from wherry.registry.retry import OPENS_AFTER, Breaker, Budget, GivenUpError, Persistence, one_try
 from wherry.registry.tags import list_tags
 from wherry.system import Retries, System
 
@@ -409,6 +409,23 @@ async def test_a_no_is_an_answer(autojump_clock: trio.testing.MockClock) -> None
         with pytest.raises(NotFoundError, match="manifest unknown"):
             await persistence.run(no, Budget(RULES))
     assert not breaker.is_open
+
+
+async def test_who_has_another_way_does_not_wait(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = Breaker("r")
+    persistence = Persistence(RULES, breaker, lambda _: None)
+    breaker.failed(asked_to_wait(50), 50)
+
+    async def answer() -> str:
+        return "yes"
+
+    began = trio.current_time()
+    with pytest.raises(GivenUpError, match=r"^registry r keeps failing: slow down$") as caught:
+        await persistence.run(answer, one_try())
+    assert (caught.value.code, caught.value.retry_after) == ("retryable", 50)
+    assert trio.current_time() == began
+    await trio.sleep(51)
+    assert await persistence.run(answer, one_try()) == "yes"
 
 
 async def test_a_breaker_forgets(autojump_clock: trio.testing.MockClock) -> None:

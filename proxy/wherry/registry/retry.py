@@ -45,10 +45,12 @@ def may_pass(error: WherryError) -> bool:
 class Budget:
     """What one operation may spend on further tries, in number and in time from now on.
 
-    `stalls`: how many of its tries may have ended in silence.
+    `stalls`: how many of its tries may have ended in silence; `waits`: whether it waits for a registry that
+    keeps failing (Breaker) at all.
     """
 
-    def __init__(self, rules: Retries, stalls: int = 2) -> None:
+    def __init__(self, rules: Retries, stalls: int = 2, *, waits: bool = True) -> None:
+        self.waits = waits
         self._rules = rules
         self._stalls_allowed = stalls
         self.renew()
@@ -100,7 +102,7 @@ class Budget:
 
 def one_try() -> Budget:
     """Of an operation that has another way."""
-    return Budget(Retries(failed=0, throttled=0, unreachable=0))
+    return Budget(Retries(failed=0, throttled=0, unreachable=0), waits=False)
 
 
 class GivenUpError(RegistryError):
@@ -135,6 +137,8 @@ class Breaker:
         if not self.is_open or self._turn.statistics().owner is trio.lowlevel.current_task():
             yield
             return
+        if not budget.waits and trio.current_time() < self._until:
+            raise self._given_up()
         before = self._failures
         with trio.move_on_at(budget.deadline) as scope:
             await self._turn.acquire()
