@@ -464,7 +464,8 @@ async def test_nothing_is_visible_without_commit(fake: FakeRegistry, system: Sys
         fake.on("PUT", f"/v2/x/manifests/{sha(image())}", Reply(201))
         await destination.put_manifest(image(), MANIFEST_TYPE, sha(image()))
     # An instance lies under its digest alone, as blobs do: no name leads to it yet.
-    assert [seen.path for seen in fake.seen if "manifests" in seen.path] == [f"/v2/x/manifests/{sha(image())}"]
+    puts = [seen.path for seen in fake.seen if "manifests" in seen.path]
+    assert puts == [f"/v2/x/manifests/{sha(image())}"]
 
 
 async def test_instances_go_before_the_image(fake: FakeRegistry, system: System) -> None:
