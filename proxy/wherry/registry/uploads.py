@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -10,10 +11,12 @@ import trio
 
 from wherry.errors import CorruptError, RegistryError, StalledError, WherryError, context, file_error
 from wherry.interfaces import WouldBlock
+from wherry.model.digest import Digest, hasher
 from wherry.registry import origin
 from wherry.registry.client import RegistryClient, scope
 from wherry.registry.dial import PeerClosedError
 from wherry.registry.errors import read_error
+from wherry.registry.parts import Part
 from wherry.streams.blobs import FileBlob
 from wherry.streams.pump import Moved, pump
 from wherry.streams.sinks import SocketSink
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     import socket
 
     from wherry.interfaces import Blob, Progress
-    from wherry.model.digest import Digest
     from wherry.model.name import Named
     from wherry.registry.client import Grant
     from wherry.registry.dial import Connection
@@ -64,6 +66,7 @@ async def upload(
     digest: Digest | None,
     size: int | None,
     algorithm: str = "sha256",
+    part: int | None = None,
     progress: Progress,
 ) -> Moved:
     """Upload a blob; returns what passed, its size and its digest by `algorithm`, for the caller to compare.
@@ -71,13 +74,17 @@ async def upload(
     With `digest` and `size` known it is one PUT, which the registry must refuse where they do not fit; else a
     PATCH, and a PUT that names the digest once it is known. A session that does not end in a blob is deleted.
     What passes is hashed on its way; but a file goes over plain http by the kernel, unseen, if the registry
-    says afterwards which digest it found, as it must; else the file is read again.
+    says afterwards which digest it found, as it must; else the file is read again. With `part` a blob of a
+    known size goes in pieces of that many bytes, or of as many as the registry demands at least
+    (OCI-Chunk-Min-Length).
     Raises RegistryError, AuthError, NetworkError, StalledError, CorruptError (more or fewer bytes than
     `size`), and what the blob raises.
     """
     session = await _begin(client, name)
     body = _Body(client, blob, size, algorithm, progress, unseen=digest is not None)
     try:
+        if part is not None and size is not None and size > max(part, session.least):
+            return await session.patch_in_parts(blob, size, part, algorithm, progress)
         if digest is None or size is None:
             return await session.patch_and_put(body)
         moved, taken = await session.put_whole(body, digest)
@@ -98,7 +105,13 @@ async def _begin(client: RegistryClient, name: Named) -> _Session:
                 raise await read_error(answer.exchange)
         with context("determining upload URL"):
             url = _location(answer.exchange)
-    return _Session(client, url, await client.authorize(scopes))
+        least = _least(answer.exchange.header("OCI-Chunk-Min-Length"))
+    return _Session(client, url, await client.authorize(scopes), least)
+
+
+def _least(header: str | None) -> int:
+    """Bytes that each part but the last must have."""
+    return int(header) if header is not None and re.fullmatch(r"[0-9]{1,18}", header) else 0
 
 
 def _location(exchange: Exchange) -> Url:
@@ -108,7 +121,8 @@ def _location(exchange: Exchange) -> Url:
 class _Session:
     """An upload that a registry has begun; `url` moves on with each of its answers."""
 
-    def __init__(self, client: RegistryClient, url: Url, grant: Grant) -> None:
+    def __init__(self, client: RegistryClient, url: Url, grant: Grant, least: int = 0) -> None:
+        self.least = least
         self._client = client
         self._url = url
         self._grant = grant
@@ -135,6 +149,28 @@ class _Session:
                 self._url = _location(exchange)
         await self._finish(moved.digests[body.algorithm])
         return moved
+
+    async def patch_in_parts(
+        self, blob: Blob, size: int, part: int, algorithm: str, progress: Progress
+    ) -> Moved:
+        """Send one PATCH after the other, then name the digest."""
+        sums, length = hasher(algorithm), max(part, self.least)
+        for start in range(0, size, length):
+            piece = Part(blob, min(length, size - start), sums)
+            body = _Body(self._client, piece, piece.size, algorithm, progress, hashed=False)
+            place = ("Content-Range", f"{start}-{start + piece.size - 1}")
+            with context("uploading layer chunked"):
+                request = self._client.open(
+                    "PATCH", self._url, grant=self._grant, headers=(*body.headers, place), send=body.send
+                )
+                async with request as exchange:
+                    await body.taken(exchange, 202, 201, 204)
+                    self._url = _location(exchange)
+        if isinstance(more := blob.readinto(memoryview(bytearray(1))), int) and more:
+            raise CorruptError(f"the content is longer than {size} bytes")
+        found = Digest(f"{algorithm}:{sums.hexdigest()}")
+        await self._finish(found)
+        return Moved(size, {algorithm: found})
 
     async def _finish(self, digest: Digest) -> None:
         target = self._url.with_query("digest", digest)
@@ -172,6 +208,7 @@ class _Body:
         progress: Progress,
         *,
         unseen: bool = False,
+        hashed: bool = True,
     ) -> None:
         framing = ("Transfer-Encoding", "chunked") if size is None else ("Content-Length", str(size))
         self.headers = (_OCTETS, framing)
@@ -182,6 +219,7 @@ class _Body:
         self._size = size
         self._report = progress
         self._sent = 0
+        self._hashed = hashed
         extent = blob.extent() if unseen and size is not None else None
         self._file = extent if extent and extent.offset is not None and extent.length == size else None
 
@@ -244,7 +282,7 @@ class _Body:
             self._blob,
             sink,
             self._system.threads,
-            digests=() if unseen else (self.algorithm,),
+            digests=(self.algorithm,) if self._hashed and not unseen else (),
             limit=self._size,
             idle=self._system.idle_timeout,
             progress=self._count,

@@ -23,7 +23,7 @@ from wherry.interfaces import Accepts, no_progress
 from wherry.model import digest as digests
 from wherry.model import mediatype
 from wherry.model.manifest import manifest_digest, matches_digest
-from wherry.registry import blobs, confirm, manifests, uploads
+from wherry.registry import blobs, confirm, manifests, parts, uploads
 from wherry.registry.client import scope, sharing
 from wherry.registry.retry import may_pass
 from wherry.transports.blobfiles import algorithm_for, received
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from wherry.registry.client import RegistryClient
     from wherry.system import System
 
+_TOO_LONG: Final = 413
 ACCEPTS: Final = Accepts(
     manifest_types=(
         mediatype.OCI_MANIFEST,
@@ -72,6 +73,8 @@ class DockerDestination:
         self._client = client
         self._image = image
         self._top: tuple[bytes, str] | None = None
+        self._part: int | None = None
+        """Bytes of a request that this registry seems to take; None as long as it refused none."""
 
     @property
     def accepts(self) -> Accepts:
@@ -133,6 +136,7 @@ class DockerDestination:
             digest=None if expected is None else expected.digest,
             size=size,
             algorithm=algorithm_for(expected),
+            part=self._part,
             progress=progress,
         )
         return received(moved, expected)
@@ -140,8 +144,16 @@ class DockerDestination:
     def another_try(self, blob: Descriptor) -> Callable[[WherryError], float | None]:
         """As interfaces.TriesAgain: within the registry's budget for one operation."""
         budget = self._client.budget()
+        sent_in = self._part
 
         def pause(error: WherryError) -> float | None:
+            nonlocal sent_in
+            if error.http_status == _TOO_LONG:
+                if sent_in == self._part:
+                    self._part = parts.smaller(blob.size, sent_in) or sent_in
+                again = sent_in != self._part
+                sent_in = self._part
+                return 0.0 if again else None
             seconds = budget.pause(error) if may_pass(error) else None
             if seconds is not None:
                 self._client.system.warn(f"{error}; trying again in {seconds:.1f} s")
