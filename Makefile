@@ -19,7 +19,7 @@ test: $(VENV)/.installed-tests
 
 # What `make test` takes samples of, in full: pulls that are cut at every byte. About ten minutes.
 torture: $(VENV)/.installed-tests
-	TORTURE=1 $(BIN)/python -m pytest tests/registry/test_torture.py $(ARGS)
+	TORTURE=1 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/registry/test_torture.py $(ARGS)
 
 lint: $(VENV)/.installed-tests
 	$(BIN)/ruff format .
