@@ -61,10 +61,8 @@ def test_an_image_of_a_layout(tmp_path: Path) -> None:
 def test_an_image_of_a_registry(registry: Registry, tmp_path: Path) -> None:
     one, two = (registry.docker(f"delete/cli:{tag}") for tag in "ab")
     for name in (one, two):
-        copied = wherry(
-            "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", "oci:hello:latest", name
-        )
-        assert copied == (0, "", "")
+        argv = ("copy", "-q", "--dest-tls-verify=false", f"oci:{EXAMPLES}/hello:latest", name)
+        assert wherry("--insecure-policy", *argv, cwd=tmp_path) == (0, "", "")
     kept = wherry("delete", "--tls-verify=false", "--tag-only", one)
     assert kept.status == 1
     assert kept.error.endswith("is shared with the tags b")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.fakes.registry import FakeRegistry, Reply, error
 from tests.peers.require import require_peer
@@ -48,8 +49,14 @@ INSECURE = ImageAccess(tls_verify=False)
 
 
 @pytest.fixture
-async def client(fake: FakeRegistry, system: System) -> AsyncIterator[RegistryClient]:
-    async with Registries(system) as registries:
+def impatient(system: System) -> System:
+    """Whose pauses between tries are short."""
+    return structs.replace(system, retries=structs.replace(system.retries, pause=0.01))
+
+
+@pytest.fixture
+async def client(fake: FakeRegistry, impatient: System) -> AsyncIterator[RegistryClient]:
+    async with Registries(impatient) as registries:
         yield registries.client(fake.name, INSECURE)
 
 
@@ -71,6 +78,14 @@ async def test_the_digest_of_a_tag_is_deleted(fake: FakeRegistry, client: Regist
     (asked,) = fake.asked("GET", f"{MANIFESTS}/a")
     assert asked.values("Accept") == list(mediatype.REQUESTED)
     assert [seen.method for seen in fake.seen if seen.path != "/v2/"] == ["GET", "DELETE"]
+
+
+async def test_an_answer_that_is_lost_is_no_failure(fake: FakeRegistry, client: RegistryClient) -> None:
+    fake.on("GET", f"{MANIFESTS}/a", Reply(503), Reply(body=RAW))
+    lost = Reply(raw=b"", end="cut")
+    fake.on("DELETE", f"{MANIFESTS}/{DIGEST}", lost, lost, Reply(503), error(404, "MANIFEST_UNKNOWN"))
+    assert await delete_image(client, named(fake.name), "a") == DIGEST
+    assert len(fake.asked("DELETE", f"{MANIFESTS}/{DIGEST}")) == 4
 
 
 async def test_deleting_asks_for_all_actions(fake: FakeRegistry, client: RegistryClient) -> None:

@@ -57,6 +57,28 @@ async def test_a_refused_upload_is_deleted(fake: FakeRegistry, system: System, k
     assert deleted.target == ("/u?session=1" if known else "/u?session=2"), "where the session is by then"
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_r72_nobody_waits_for_a_100_continue(fake: FakeRegistry, system: System, known: bool) -> None:
+    """It is not asked for: the body follows its head, to a registry that never says to go on."""
+    fake.on("POST", START, Reply(202, {"Location": "/u"}))
+    fake.on("PATCH", "/u", Reply(202, {"Location": "/u"}))
+    fake.on("PUT", "/u", Reply(201))
+    await push(fake, system, BytesBlob(DATA), known=known)
+    assert [seen.header("Expect") for seen in fake.seen] == [None] * len(fake.seen)
+    assert b"".join(seen.body for seen in fake.seen) == DATA
+
+
+async def test_f08_a_cut_between_patch_and_put(fake: FakeRegistry, system: System) -> None:
+    """Nothing is left of the session, and the failure is one that may pass."""
+    fake.on("POST", START, Reply(202, {"Location": "/u"}))
+    fake.on("PATCH", "/u", Reply(202, {"Location": "/v"}))
+    fake.on("PUT", "/v", Reply(raw=b"", end="cut"))
+    with pytest.raises(NetworkError, match=r'Put "http://.*/v": ') as caught:
+        await push(fake, system, BytesBlob(DATA), known=False)
+    assert caught.value.retryable
+    assert len(fake.asked("DELETE", "/v")) == 1
+
+
 async def test_an_upload_whose_source_breaks_is_deleted(fake: FakeRegistry, system: System) -> None:
     fake.on("POST", START, Reply(202, {"Location": "/u"}))
     ours, theirs = socket.socketpair()

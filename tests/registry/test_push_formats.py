@@ -33,8 +33,9 @@ def sha(data: bytes) -> str:
 class Store:
     """What a registry does with blobs and manifests: takes them, and has them from then on."""
 
-    def __init__(self, fake: FakeRegistry) -> None:
+    def __init__(self, fake: FakeRegistry, home: Path) -> None:
         self.fake = fake
+        self.home = home
         self.lost: str | None = None
         fake.on("POST", "/v2/x/blobs/uploads/", Reply(202, {"Location": "/u"}))
         fake.on("PUT", "/u", self.take)
@@ -59,7 +60,8 @@ class Store:
 
     def copy(self, source: str, *options: str) -> Ended:
         name = f"docker://{self.fake.name}/x:t"
-        return wherry("--insecure-policy", "copy", "--dest-tls-verify=false", *options, source, name)
+        argv = ("copy", "--dest-tls-verify=false", *options, source, name)
+        return wherry("--insecure-policy", *argv, cwd=self.home)
 
     @property
     def offered(self) -> list[str | None]:
@@ -67,9 +69,9 @@ class Store:
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[Store]:
     with FakeRegistry() as fake:
-        yield Store(fake)
+        yield Store(fake, tmp_path)
 
 
 def not_yet(source: str, wanted: str) -> str:
@@ -241,12 +243,11 @@ def test_r69_a_registry_that_says_no_digest_is_asked_for_the_bytes(store: Store)
     assert "the registry has sha256:" in ended.error
 
 
-def test_r70_verified_pushes_to_a_real_registry(registry: Registry, images: Path) -> None:
+def test_r70_verified_pushes_to_a_real_registry(registry: Registry, images: Path, tmp_path: Path) -> None:
     for source in (HELLO, f"dir:{images}/s2dir"):
         name = registry.docker("verify/push:t")
-        ended = wherry(
-            "--insecure-policy", "copy", "-q", "--verify-push", "--dest-tls-verify=false", source, name
-        )
+        argv = ("copy", "-q", "--verify-push", "--dest-tls-verify=false", source, name)
+        ended = wherry("--insecure-policy", *argv, cwd=tmp_path)
         assert ended == (0, "", "")
 
 

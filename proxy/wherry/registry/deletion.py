@@ -72,6 +72,10 @@ def _scopes(name: Named) -> tuple[Scope, ...]:
 
 
 async def _resolve(client: RegistryClient, name: Named, wanted: str) -> Digest:
+    return await client.persist(lambda: _resolve_once(client, name, wanted))
+
+
+async def _resolve_once(client: RegistryClient, name: Named, wanted: str) -> Digest:
     path = f"{name.path}/manifests/{wanted}"
     async with client.request("GET", path, _scopes(name), ACCEPT) as answer:
         if answer.exchange.status == 404:
@@ -92,10 +96,19 @@ async def _resolve(client: RegistryClient, name: Named, wanted: str) -> Digest:
 
 async def _delete(client: RegistryClient, name: Named, wanted: Digest) -> None:
     path = f"{name.path}/manifests/{wanted}"
-    async with client.request("DELETE", path, _scopes(name), ACCEPT) as answer:
-        if answer.exchange.status != 202:
-            with context(f"deleting {name}"):
-                raise await read_error(answer.exchange)
+    tries = 0
+
+    async def once() -> None:
+        nonlocal tries
+        tries += 1
+        async with client.request("DELETE", path, _scopes(name), ACCEPT) as answer:
+            if answer.exchange.status == 404 and tries > 1:
+                return  # the answer to an earlier try was lost
+            if answer.exchange.status != 202:
+                with context(f"deleting {name}"):
+                    raise await read_error(answer.exchange)
+
+    await client.persist(once)
 
 
 async def _sharing(client: RegistryClient, name: Named, wanted: Digest, but: str) -> list[str]:
