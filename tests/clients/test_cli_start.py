@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.registry import FakeRegistry, Reply
+
 ROOT = Path(__file__).parents[2]
 HELLO = "oci:docs/examples/hello:latest"
 
@@ -138,6 +140,30 @@ def test_inspect_of_a_layout() -> None:
         f"wherry_cli.{name}" for name in ("access", "inspect", "inspected", "request", "system_from")
     }
     assert "wherry_client._sync" not in names
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_httpx_comes_with_the_first_redirect(redirected: bool) -> None:
+    """With its command line, where rich and click are there, it would be half of this start."""
+    with FakeRegistry() as fake:
+        tags = "/v2/x/tags/list"
+        fake.on("GET", f"{tags}/there", Reply(body=b'{"tags":["a"]}'))
+        there = Reply(307, {"Location": f"{tags}/there"})
+        fake.on("GET", tags, there if redirected else Reply(body=b'{"tags":["a"]}'))
+        names = modules("wherry", "list-tags", "--tls-verify=false", f"docker://{fake.name}/x")
+        assert bool(fake.asked("GET", f"{tags}/there")) is redirected
+    assert ("httpx" in names) is redirected
+    if not redirected:
+        assert not tops(names) & {
+            "httpx",
+            "httpcore",
+            "http",
+            "rich",
+            "click",
+            "pygments",
+            "asyncio",
+            "cryptography",
+        }
 
 
 def test_template_modules_only_for_a_template() -> None:

@@ -1,19 +1,16 @@
-"""Control requests: small ones, driven by httpx over the engine (redirects included)."""
+"""Control requests: small ones, asked of the engine; httpx comes where one is redirected."""
 
 from __future__ import annotations
 
-import http.cookiejar
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import httpx
 from msgspec import structs
 
 from wherry.errors import RegistryError
 from wherry.model.goquote import quote
 from wherry.registry import origin
-from wherry.registry.engine import AsyncTransport, Authorization, Engine, Exchange, Reach, Trail
-from wherry.registry.errors import shown
+from wherry.registry.engine import Authorization, Engine, Exchange, Reach, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,8 +24,8 @@ Headers = tuple[tuple[str, str], ...]
 class Answer:
     """The last answer to a control request, after redirects; valid while its context is open."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        self.exchange: Exchange = response.extensions["exchange"]
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
 
     async def read(self, limit: int) -> bytes:
         """The body; raises LimitError (`exceeded maximum allowed size of N bytes`), RegistryError for a
@@ -40,25 +37,12 @@ class Answer:
 
 
 class Control:
-    """httpx over an engine, for one registry and one user (`reach`), sending `headers` with every request.
-
-    httpx adds nothing of its own: no environment, no cookies, no decompression, no default headers.
-    """
+    """An engine, for one registry and one user (`reach`), sending `headers` with every request."""
 
     def __init__(self, engine: Engine, reach: Reach, headers: Headers) -> None:
         self.engine = engine
         self.reach = reach
         self.headers = headers
-        no_cookies = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        self._client = httpx.AsyncClient(
-            transport=AsyncTransport(engine),
-            trust_env=False,
-            cookies=no_cookies,
-            timeout=None,  # noqa: S113 - the engine has its own
-            follow_redirects=True,
-            max_redirects=origin.REDIRECT_LIMIT + 1,  # `_check_redirect` counts, and has our text
-            event_hooks={"response": [_check_redirect]},
-        )
 
     @asynccontextmanager
     async def request(
@@ -77,34 +61,14 @@ class Control:
         of every hop. Raises NetworkError, StalledError, RegistryError, LimitError and what `guard` raises.
         """
         reach = self.reach if guard is None else structs.replace(self.reach, guard=guard)
-        request = httpx.Request(
-            method,
-            str(url),
-            headers=[*self.headers, *headers],
-            content=content,
-            extensions={"authorization": authorization, "reach": reach, "trail": Trail(url)},
-        )
-        try:
-            response = await self._client.send(request, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise RegistryError(f'{method.capitalize()} "{url.shown}": {shown(str(error))}') from error
-        try:
-            yield Answer(response)
-        finally:
-            await response.aclose()
-
-
-async def _check_redirect(response: httpx.Response) -> None:
-    """Before httpx follows a redirect: may it, and where exactly does it lead?"""
-    exchange: Exchange = response.extensions["exchange"]
-    trail: Trail = response.request.extensions["trail"]
-    if exchange.request.method not in ("GET", "HEAD"):
+        asked = Request(method, url, (*self.headers, *headers), content, authorization, reach)
+        exchange = await self.engine.start(asked)
         if origin.is_redirect(exchange.status):
-            raise RegistryError(
-                f'{exchange.request.method.capitalize()} "{exchange.request.url.shown}": '
-                f"redirected with status {exchange.status}, which only GET and HEAD may be"
-            )
-        return
-    onward = origin.redirect(exchange.status, exchange.header("Location"), exchange.request.url, trail.hops)
-    if onward is not None:
-        trail.url, trail.hops = onward, trail.hops + 1
+            exchange.release()
+            from wherry.registry.redirected import follow
+
+            exchange = await follow(self.engine, exchange)
+        try:
+            yield Answer(exchange)
+        finally:
+            exchange.release()

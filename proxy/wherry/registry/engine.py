@@ -1,18 +1,16 @@
 """The one HTTP/1.1 engine: a pool of connections, heads by h11, bodies left to the data plane.
 
-Control requests reach it through httpx (`AsyncTransport`), blobs through `Engine.start` itself; both share
-one pool, one TLS configuration and the origin rules: an Authorization belongs to an origin, and this is the
-only place that puts it on the wire (design.md decision 15).
+Control requests and blobs share one pool, one TLS configuration and the origin rules: an Authorization
+belongs to an origin, and this is the only place that puts it on the wire (design.md decision 15).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import h11
-import httpx
 import trio
 from msgspec import Struct, field
 
@@ -28,7 +26,7 @@ from wherry.interfaces import WouldBlock
 from wherry.registry.body import HttpBlob
 from wherry.registry.dial import Connection, Guard, Limits
 from wherry.registry.dialer import Dialer
-from wherry.registry.origin import Origin, Url, is_redirect
+from wherry.registry.origin import Origin, Url
 from wherry.registry.pool import Key, Pool
 from wherry.registry.tls import TlsSettings
 
@@ -329,67 +327,3 @@ def _is_lasting(head: h11.Response) -> bool:
     }
     both = b"transfer-encoding" in names and b"content-length" in names
     return head.http_version == b"1.1" and b"close" not in tokens and not both
-
-
-class Trail:
-    """Where a control request goes next: the URL that the origin rules allowed, after `hops` redirects.
-
-    httpx would read a Location with a parser of its own; what was checked must be what is asked.
-    """
-
-    def __init__(self, url: Url) -> None:
-        self.url = url
-        self.hops = 0
-
-
-class AsyncTransport(httpx.AsyncBaseTransport):
-    """The engine as httpx sees it. A request's extensions carry `trail` (Trail), `authorization`
-    (Authorization or None) and `reach` (Reach); they go with it to wherever it is redirected. The response's
-    extensions hold `exchange`.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        extensions = request.extensions
-        skipped = (b"host", b"content-length", b"authorization")
-        headers = tuple(
-            (name.decode("ascii"), value.decode("latin-1"))
-            for name, value in request.headers.raw
-            if name.lower() not in skipped
-        )
-        content = await request.aread()
-        asked = Request(
-            request.method,
-            extensions["trail"].url,
-            headers,
-            content,
-            extensions["authorization"],
-            extensions["reach"],
-        )
-        exchange = await self._engine.start(asked)
-        kept = exchange.headers
-        if is_redirect(exchange.status):
-            # httpx reads (and inflates) a redirect's body without a limit; nobody wants it.
-            exchange.release()
-            kept = [(name, value) for name, value in kept if name.lower() == b"location"]
-        return httpx.Response(
-            exchange.status, headers=kept, stream=_Body(exchange), extensions={"exchange": exchange}
-        )
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._exchange.released and (chunk := await self._exchange.receive()):
-            return chunk
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        self._exchange.release()
