@@ -137,6 +137,7 @@ async def test_a_runtime_directory_that_is_missing_is_told(tmp_path: Path, heard
         ("q.io:5000/a/b/c", ["q.io:5000/a/b/c", "q.io:5000/a/b", "q.io:5000/a", "q.io:5000"]),
         ("docker.io/library/busybox", ["docker.io/library/busybox", "docker.io/library", "docker.io"]),
         ("docker.io/vendor/busybox", ["docker.io/vendor/busybox", "docker.io/vendor", "docker.io"]),
+        ("[::1]:5000/a/b", ["[::1]:5000/a/b", "[::1]:5000/a", "[::1]:5000"]),
     ],
 )
 def test_c22_lookup_order(key: str, order: list[str]) -> None:
@@ -155,6 +156,9 @@ REFPATH = auths(
         "http://old.example/v1/": "http",
         "https://quay.io:443/v1/": "port",
         "path.example/ns": "ns",
+        "[::1]:5000": "address",
+        "[::1]:5000/ns": "within",
+        "https://[fe80::1]/v1/": "url",
     }
 )
 
@@ -182,6 +186,11 @@ REFPATH = auths(
         ("path.example", None),
         ("sub.example.org", None),
         ("example.org:80/repo", None),
+        ("[::1]:5000/a", "address"),
+        ("[::1]:5000/ns/a", "within"),
+        ("[::1]/a", None),
+        ("[::1]:500/a", None),
+        ("[fe80::1]/a", "url"),
     ],
 )
 async def test_c22_the_longest_key_wins(key: str, user: str | None, here: System, tmp_path: Path) -> None:

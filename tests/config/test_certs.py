@@ -32,6 +32,14 @@ def test_the_first_directory_that_exists(tmp_path: Path) -> None:
     assert certs.directory(given, "a.example") is None
 
 
+def test_the_directory_of_an_ipv6_literal(tmp_path: Path) -> None:
+    given = system(tmp_path)
+    (tmp_path / PLACES[0] / "[::1]:5000").mkdir(parents=True)
+    named = name.parse_normalized("[::1]:5000/a")
+    assert certs.directory(given, named.domain) == str(tmp_path / PLACES[0] / "[::1]:5000")
+    assert certs.directory(given, "[::1]") is None
+
+
 async def test_docker_hub_has_the_name_that_users_know(tmp_path: Path) -> None:
     (tmp_path / PLACES[1] / "docker.io").mkdir(parents=True)
     (tmp_path / PLACES[1] / "registry-1.docker.io").mkdir()

@@ -63,11 +63,49 @@ def test_places_and_their_order(tmp_path: Path, config: str, reference: str, ans
     assert attempts(loaded(tmp_path, config), reference) == told(answer)
 
 
-@pytest.mark.parametrize(("config", "answer"), list(zip(REFUSED, GOLDEN["refused"], strict=True)))
+# docs/differences.md: names may hold IPv6 literals
+BEYOND = 'unqualified-search-registries = ["[::1]:5000"]'
+
+
+@pytest.mark.parametrize(
+    ("config", "answer"),
+    [case for case in zip(REFUSED, GOLDEN["refused"], strict=True) if case[0] != BEYOND],
+)
 def test_refused_files(tmp_path: Path, config: str, answer: str) -> None:
     text = answer.removeprefix("loading registries configuration: ")
     with pytest.raises(InvalidError, match=f"^{re.escape(text)}$"):
         loaded(tmp_path, config)
+
+
+def test_an_ipv6_literal_may_be_searched(tmp_path: Path) -> None:
+    assert BEYOND in REFUSED
+    assert loaded(tmp_path, BEYOND).unqualified_search == ("[::1]:5000",)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "reference", "found"),
+    [
+        ("[::1]:5000", "[::1]:5000/n/a:1", ["1 mirror.example/n/a https", "1 [::1]:5000/n/a https"]),
+        ("[::1]:5000/n", "[::1]:5000/n/a:1", ["1 mirror.example/a https", "1 [::1]:5000/n/a https"]),
+        ("[::1]", "[::1]:5000/n/a:1", ["1 mirror.example:5000/n/a https", "1 [::1]:5000/n/a https"]),
+        ("[::1]", "[::1]/a:1", ["1 mirror.example/a https", "1 [::1]/a https"]),
+        ("[::1]:500", "[::1]:5000/n/a:1", ["1 [::1]:5000/n/a https"]),
+        # The colons of an address are no ends of a host's name.
+        ("[fe80", "[fe80::1]/a:1", ["1 [fe80::1]/a https"]),
+        ("[fe80:", "[fe80::1]/a:1", ["1 [fe80::1]/a https"]),
+        ("[", "[::1]/a:1", ["1 [::1]/a https"]),
+    ],
+)
+def test_prefixes_of_ipv6_literals(tmp_path: Path, prefix: str, reference: str, found: list[str]) -> None:
+    config = f'[[registry]]\nlocation = "{prefix}"\n[[registry.mirror]]\nlocation = "mirror.example"\n'
+    assert attempts(loaded(tmp_path, config), reference) == found
+
+
+def test_an_ipv6_literal_as_a_mirror(tmp_path: Path) -> None:
+    config = '[[registry]]\nlocation = "a.example"\n'
+    config += '[[registry.mirror]]\nlocation = "[::1]:5000"\ninsecure = true\n'
+    found = ["1 [::1]:5000/n/a http", "1 a.example/n/a https"]
+    assert attempts(loaded(tmp_path, config), "a.example/n/a:1") == found
 
 
 @pytest.mark.parametrize(

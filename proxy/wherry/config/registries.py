@@ -126,7 +126,8 @@ def matching_length(reference: str, prefix: str) -> int | None:
     """How many characters of `reference` a prefix covers; None where it does not match.
 
     `reference` begins with a host. A prefix ends at a separator of the reference or at its end. `*.domain`
-    covers any host below that domain, but not the domain itself.
+    covers any host below that domain, but not the domain itself. The colons of an IPv6 address are no
+    separators.
     """
     if prefix.startswith(_WILDCARD):
         start = reference.find(prefix[1:])
@@ -136,6 +137,8 @@ def matching_length(reference: str, prefix: str) -> int | None:
     elif reference.startswith(prefix):
         end = len(prefix)
     else:
+        return None
+    if reference.startswith("[") and end <= reference.find("]"):
         return None
     return end if end == len(reference) or reference[end] in _SEPARATORS else None
 

@@ -2,9 +2,11 @@
 
     reference := name [":" tag] ["@" digest]
     name      := [domain "/"] component *("/" component)
+    domain    := (host | "[" IPv6 "]") [":" port]
 
 The short forms of the Docker user interface (`busybox`, `user/app`) are made full
-(`docker.io/library/busybox`) before the grammar is applied.
+(`docker.io/library/busybox`) before the grammar is applied. IPv6 literals, without zones, are of the
+grammar's newer version, which skopeo does not have yet.
 
 Spec: skopeo-reference T1 (docker://) and the policy scopes of section 3.
 """
@@ -32,7 +34,8 @@ _OFFICIAL = "library"
 # linear time. The classes are spelled out: \w and \d would match letters of all scripts.
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-DOMAIN = rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]+)?"
+_IPV6 = r"\[[a-fA-F0-9:]+\]"
+DOMAIN = rf"(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|{_IPV6})(?::[0-9]+)?"
 PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9A-Fa-f]{32,}"
@@ -200,7 +203,7 @@ def policy_identity(named: Named) -> str:
 
 def policy_namespaces(named: Named) -> tuple[str, ...]:
     """The less specific scopes, most specific first: the repository, its parents down to `host[:port]`, then
-    `*.domain` of each parent domain, without the port.
+    `*.domain` of each parent domain, without the port. An IPv6 address has no parents.
 
     For a reference without tag and digest the repository is the identity itself, and not repeated here.
     """
@@ -212,7 +215,7 @@ def policy_namespaces(named: Named) -> tuple[str, ...]:
         if not slash:
             break
         name = parent
-    host = name.partition(":")[0]
+    host = "" if name.startswith("[") else name.partition(":")[0]
     while "." in host:
         host = host.partition(".")[2]
         scopes.append(f"*.{host}")
