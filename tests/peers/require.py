@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -55,3 +56,19 @@ def require_skopeo_ref() -> Path:
     if not os.access(path, os.X_OK):
         pytest.fail(f"SKOPEO_REF={named} is no executable file", pytrace=False)
     return path
+
+
+def require_named(variable: str) -> str:
+    """The program that an environment variable names, which nobody packages; else the test skips."""
+    program = os.environ.get(variable, "")
+    if not program:
+        pytest.skip(f"{variable} names no registry")
+    return program
+
+
+def require_ipv6_loopback() -> None:
+    """Skips the test on a machine that has no [::1]."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"there is no IPv6 loopback: {error}")

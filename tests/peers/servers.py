@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -63,12 +64,15 @@ def running_registry(
     login: tuple[str, str] | None = None,
     schema1: bool = False,
     auth: dict[str, object] | None = None,
+    address: str = "127.0.0.1",
+    mirror_of: str = "",
     program: str = "docker-registry",
 ) -> Iterator[Registry]:
     """Run a registry that keeps its files under `root` (made if missing) until the block ends.
 
     `login` asks for Basic credentials (needs `htpasswd`); `schema1` accepts Docker schema 1 manifests; `auth`
-    is the section of that name of the registry's configuration, for other kinds of login.
+    is the section of that name of the registry's configuration, for other kinds of login. `address`: the IP
+    address to listen at. `mirror_of`: the URL of a registry whose pull-through cache this one is.
     Raises RuntimeError with the registry's log when it does not start.
     """
     root.mkdir(parents=True, exist_ok=True)
@@ -77,7 +81,7 @@ def running_registry(
         "version": "0.1",
         "log": {"level": "info", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(root / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": "127.0.0.1:0", "secret": "only a test"}
+        "http": {"addr": f"{bracketed(address)}:0", "secret": "only a test"}
         | (
             {"tls": {"certificate": str(root / "certs/server.crt"), "key": str(root / "certs/server.key")}}
             if tls
@@ -89,6 +93,8 @@ def running_registry(
         config["auth"] = {"htpasswd": {"realm": "tests", "path": str(root / "htpasswd")}}
     if auth is not None:
         config["auth"] = auth
+    if mirror_of:
+        config["proxy"] = {"remoteurl": mirror_of}
     if schema1:
         config["compatibility"] = {"schema1": {"enabled": True}}
     settings, log = root / "registry.yml", root / "registry.log"
@@ -99,11 +105,45 @@ def running_registry(
         )
     try:
         port = _announced_port(process, log)
-        host = "localhost" if tls else "127.0.0.1"
+        host = "localhost" if tls and address == "127.0.0.1" else bracketed(address)
         username, password = login or ("", "")
         yield Registry(f"{host}:{port}", root, log, username, password, cert_dir, process.pid)
     finally:
         stop(process)
+
+
+@contextmanager
+def running_cuelabs(program: str) -> Iterator[Registry]:
+    """The program that peers.md builds on cuelabs' ociserver: it keeps all in memory, has the referrers API,
+    and has to be told its port."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([program, f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_it_listens(process, port)
+        nowhere = Path("/dev/null")
+        yield Registry(f"127.0.0.1:{port}", nowhere, nowhere, pid=process.pid)
+    finally:
+        stop(process)
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            if process.poll() is not None:
+                raise RuntimeError(f"the registry ended with status {process.returncode}") from None
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"the registry did not start within {START_TIMEOUT_S:.0f} s")
+
+
+def bracketed(address: str) -> str:
+    """An IP address as it stands before a port."""
+    return f"[{address}]" if ":" in address else address
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -135,7 +175,7 @@ def _certificates(folder: Path) -> Path:
     cert_dir = folder / "trusted"
     cert_dir.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
-    server = authority.issue_cert("localhost", "127.0.0.1")
+    server = authority.issue_cert("localhost", "127.0.0.1", "::1")
     authority.cert_pem.write_to_path(str(cert_dir / "ca.crt"))
     server.private_key_pem.write_to_path(str(folder / "server.key"))
     (folder / "server.crt").write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
 from tests.fakes.registry import FakeRegistry, Reply, error
-from tests.peers.require import require_peer
-from tests.peers.servers import running_registry, stop
+from tests.peers.require import require_named, require_peer
+from tests.peers.servers import running_cuelabs, running_registry
 from wherry.errors import AuthError, CorruptError, LimitError, NotFoundError, RegistryError, WherryError
 from wherry.interfaces import no_progress
 from wherry.model import digest as digests
@@ -224,24 +219,6 @@ async def test_a_refusal_of_a_tag_s_deletion_is_final(fake: FakeRegistry, client
 # --- real registries
 
 
-@contextmanager
-def cuelabs(program: str) -> Iterator[str]:
-    """cuelabs' server, which keeps all in memory and has to be told its port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([program, f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.02)
-        yield f"127.0.0.1:{port}"
-    finally:
-        stop(process)
-
-
 @pytest.fixture(params=["docker-registry 2.8", "distribution 3", "cuelabs"])
 def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, bool]]:
     """A registry's name, and whether it deletes tags alone."""
@@ -252,12 +229,10 @@ def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
             yield running.name, False
         return
     variable = {"distribution 3": "DISTRIBUTION_V3", "cuelabs": "CUELABS_REGISTRY"}[kind]
-    program = os.environ.get(variable)
-    if not program:
-        pytest.skip(f"{variable} names no registry")
+    program = require_named(variable)
     if kind == "cuelabs":
-        with cuelabs(program) as name:
-            yield name, True
+        with running_cuelabs(program) as running:
+            yield running.name, True
         return
     with running_registry(tmp_path, program=program) as running:
         yield running.name, True
