@@ -25,6 +25,7 @@ from wherry_cli.request import go_duration
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 HELLO = "oci:hello:latest"
+COMMAND = (sys.executable, "-m", "wherry_cli")
 MANIFEST = json.loads((EXAMPLES / "hello" / "index.json").read_bytes())["manifests"][0]["digest"]
 
 
@@ -240,6 +241,18 @@ def test_sigterm_cancels_and_leaves_no_destination(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*") if path.name.startswith((".tmp", "tmp"))] == []
 
 
+def test_sigterm_ends_a_command_that_waits_for_its_policy(tmp_path: Path) -> None:
+    """A policy may come through a pipe (`--policy <(…)`); one that nobody writes must not make us deaf."""
+    os.mkfifo(tmp_path / "policy")
+    argv = ["--debug", "--policy", "policy", "copy", HELLO.replace("hello:", f"{EXAMPLES}/hello:"), "dir:d"]
+    process = subprocess.Popen([*COMMAND, *argv], cwd=tmp_path, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert any(b"Executing method Copy" in line for line in process.stderr)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, b"terminated" in stderr) == (143, True)
+
+
 def test_commands_run_in_other_threads_too() -> None:
     seen: list[Ended] = []
     threads = [
@@ -251,9 +264,6 @@ def test_commands_run_in_other_threads_too() -> None:
     for thread in threads:
         thread.join()
     assert seen == [(0, "linux\n", "")] * 2
-
-
-COMMAND = (sys.executable, "-m", "wherry_cli")
 
 
 def in_shell(text: str, cwd: Path = EXAMPLES) -> subprocess.CompletedProcess[str]:

@@ -108,10 +108,11 @@ class ExtendedFace:
         return await self._document(data)
 
     async def list_tags(self, request: messages.ListTags, number: int) -> Answer:
-        from wherry.image.tags import list_tags
+        from wherry.image.tags import listed_tags
 
-        result = await list_tags(request.reference, self._state.system, request.options.access)
-        return await self._document(msgspec.json.encode(result))
+        listed = listed_tags(request.reference, self._state.system, request.options.access)
+        repository, data, status = await self._state.transfers.lines(listed)
+        return Answer(repository, fds=(data, status))
 
     async def delete(self, request: messages.Delete, number: int) -> Answer:
         from wherry.image.delete import delete
@@ -126,7 +127,7 @@ class ExtendedFace:
             await self._tell(messages.Event("step", number, step))
 
         with context("Error loading trust policy"):
-            policy = self._state.policy(request.options.policy)
+            policy = await self._state.policy(request.options.policy)
         async with reporting(self._tell if self._progress else None, number) as reporter:
             result = await copy(
                 request.source,

@@ -46,7 +46,7 @@ class LegacyFace:
     async def initialize(self, args: Args) -> Answer:
         if self.initialized:
             raise InvalidError("already initialized")
-        self._state.begin()
+        await self._state.begin()
         self.initialized = True
         return Answer(LEGACY_VERSION)
 

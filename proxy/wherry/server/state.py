@@ -3,7 +3,10 @@ call it."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
+
+import trio
 
 from wherry import transports
 from wherry.errors import InvalidError
@@ -13,8 +16,6 @@ from wherry.server.pipes import PipeTable
 from wherry.server.transfers import Transfers
 
 if TYPE_CHECKING:
-    import trio
-
     from wherry.protocol.messages import PolicyOptions
     from wherry.protocol.options import ImageAccess, PlatformChoice
     from wherry.server.settings import ProxySettings
@@ -33,26 +34,29 @@ class ConnectionState:
         self.transfers = Transfers(nursery, system, self.pipes, settings.log)
         self._policies: dict[PolicyOptions, PolicyCheck] = {}
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Initialize: report what the server was started with and can't be (skopeo does so here).
 
         Raises InvalidError for contradictory flags, PolicyError for a missing or malformed policy.
         """
         if self.settings.refuse:
             raise InvalidError(self.settings.refuse)
-        self.policy(self.settings.policy)
+        await self.policy(self.settings.policy)
 
-    def policy(self, options: PolicyOptions) -> PolicyCheck:
+    async def policy(self, options: PolicyOptions) -> PolicyCheck:
         """The trust policy; read once and kept as long as the connection (skopeo: as the process)."""
         if options not in self._policies:
-            policy = load_policy(self.system, options.path, options.insecure)
+            # The file may be a pipe that nobody writes into: other requests and our end don't wait for that.
+            load = partial(load_policy, self.system, options.path, options.insecure)
+            policy = await trio.to_thread.run_sync(load, abandon_on_cancel=True)
             self._policies[options] = PolicyCheck(policy, options.require_signed)
         return self._policies[options]
 
     async def open(self, text: str, access: ImageAccess, platform: PlatformChoice) -> int:
         """Open an image as the policy allows; its handle."""
         reference = transports.parse(text, self.system)
-        return await self.images.open(reference, access, platform, self.policy(self.settings.policy))
+        policy = await self.policy(self.settings.policy)
+        return await self.images.open(reference, access, platform, policy)
 
     def no_more_requests(self) -> None:
         """Release what only further requests could have used; transfers run on."""
