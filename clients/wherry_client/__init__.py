@@ -5,7 +5,8 @@
             with image.blob(layer.digest, layer.size) as stream:
                 ...
 
-Errors are the types of `wherry.errors`; options and results are the Structs of `wherry.protocol.messages`.
+Errors are the types of `wherry.errors`; options and results are the
+Structs of `wherry.protocol.messages`, and `TagsResult`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wherry_client._session import TagsResult
     from wherry_client._sync import BlobStream, Client, Image
     from wherry_client._trio import AsyncClient, AsyncImage
 
-__all__ = ["AsyncClient", "AsyncImage", "BlobStream", "Client", "Image"]
+__all__ = ["AsyncClient", "AsyncImage", "BlobStream", "Client", "Image", "TagsResult"]
 
 
 def __getattr__(name: str) -> object:
@@ -29,4 +31,8 @@ def __getattr__(name: str) -> object:
         from wherry_client import _trio
 
         return getattr(_trio, name)
+    if name == "TagsResult":
+        from wherry_client import _session
+
+        return _session.TagsResult
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

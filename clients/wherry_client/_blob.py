@@ -43,21 +43,21 @@ class Verifier:
             raise CorruptError(f"expected blob {self._wanted}, got {found}")
 
 
-def check_status(line: bytes, count: int) -> None:
-    """The verdict on the status fd of OpenBlob. Raises the error that it tells of.
+def check_status(line: bytes, count: int, what: str = "a blob") -> None:
+    """The verdict on the status fd of OpenBlob or ListTags. Raises the error that it tells of.
 
     Raises ProxyGoneError where there is none: the server ended.
     """
     if not line:
-        raise ProxyGoneError("the proxy ended in the middle of a blob")
+        raise ProxyGoneError(f"the proxy ended in the middle of {what}")
     try:
         status = msgspec.json.decode(line, type=BlobStatus)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProxyGoneError(f"the proxy's verdict on a blob can't be read: {error}") from None
+        raise ProxyGoneError(f"the proxy's verdict on {what} can't be read: {error}") from None
     if status.error is not None:
         raise error_of(status.error.message, "", status.error)
     if status.bytes != count:
-        raise ProxyGoneError(f"the proxy sent {status.bytes} bytes of a blob, {count} arrived")
+        raise ProxyGoneError(f"the proxy sent {status.bytes} bytes of {what}, {count} arrived")
 
 
 def check_error_pipe(data: bytes) -> None:

@@ -55,6 +55,13 @@ class Response(Struct, frozen=True):
     error: WherryError | None = None
 
 
+class TagsResult(Struct, frozen=True):
+    """A repository and its tags, in the registry's order."""
+
+    repository: str
+    tags: tuple[str, ...]
+
+
 class _Wire(Struct, frozen=True):
     """Every member that a message from a server may have; unknown ones are ignored."""
 

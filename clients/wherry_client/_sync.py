@@ -16,7 +16,7 @@ from wherry.protocol import fdpass, messages
 from wherry.protocol.framing import REPLY_LIMIT
 from wherry_client import _session, _spawn
 from wherry_client._blob import Verifier, check_error_pipe, check_status
-from wherry_client._session import Response
+from wherry_client._session import Response, TagsResult
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
         ServerHello,
         Step,
         TagsOptions,
-        TagsResult,
     )
 
 T = TypeVar("T")
@@ -193,9 +192,18 @@ class Client:
         return _session.parse(self.document(messages.Inspect(reference, given)), messages.InspectResult)
 
     def list_tags(self, reference: str, options: TagsOptions | None = None) -> TagsResult:
-        """The tags of `docker://REPOSITORY`."""
-        given = options or messages.TagsOptions()
-        return _session.parse(self.document(messages.ListTags(reference, given)), messages.TagsResult)
+        """The tags of `docker://REPOSITORY`, all at once."""
+        response = self.call(messages.ListTags(reference, options or messages.TagsOptions()))
+        data, status = _session.fds_of(response, 2)
+        try:
+            listed = _read_to_end(data)
+            check_status(_read_to_end(status), len(listed), "a list")
+        finally:
+            os.close(data)
+            os.close(status)
+        pages = (_session.parse(line, tuple[str, ...]) for line in listed.splitlines())
+        found = tuple(tag for page in pages for tag in page)
+        return TagsResult(_session.convert(response.value, str), found)
 
     def delete(self, reference: str, options: DeleteOptions | None = None) -> DeleteResult:
         """Delete an image and all its tags, or with `options.tag_only` the tag that `reference` names."""

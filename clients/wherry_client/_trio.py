@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,10 +16,10 @@ from wherry.protocol import fdpass, messages
 from wherry.protocol.framing import REPLY_LIMIT
 from wherry_client import _session, _spawn
 from wherry_client._blob import Verifier, check_status
-from wherry_client._session import Response
+from wherry_client._session import Response, TagsResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from wherry.protocol.messages import (
         CopyOptions,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         ServerHello,
         Step,
         TagsOptions,
-        TagsResult,
     )
 
 _CHUNK = 1 << 20
@@ -239,9 +238,25 @@ class AsyncClient:
         return await self.document(messages.Inspect(reference, options or messages.InspectOptions()))
 
     async def list_tags(self, reference: str, options: TagsOptions | None = None) -> TagsResult:
-        """The tags of `docker://REPOSITORY`."""
-        data = await self.document(messages.ListTags(reference, options or messages.TagsOptions()))
-        return _session.parse(data, messages.TagsResult)
+        """The tags of `docker://REPOSITORY`, all at once."""
+        async with self.tags(reference, options) as (repository, pages):
+            found = [tag async for page in pages for tag in page]
+        return TagsResult(repository, tuple(found))
+
+    @asynccontextmanager
+    async def tags(
+        self, reference: str, options: TagsOptions | None = None
+    ) -> AsyncIterator[tuple[str, AsyncIterator[tuple[str, ...]]]]:
+        """The repository's name, and its tags as they come, some at a time: the iteration ends only after the
+        last one. Raises the server's error, at any time, and ProxyGoneError."""
+        response = await self.call(messages.ListTags(reference, options or messages.TagsOptions()))
+        data, status = _session.fds_of(response, 2)
+        async with (
+            trio.lowlevel.FdStream(data) as stream,
+            trio.lowlevel.FdStream(status) as verdict,
+            aclosing(_lines(stream, verdict)) as pages,
+        ):
+            yield _session.convert(response.value, str), pages
 
     async def delete(self, reference: str, options: DeleteOptions | None = None) -> DeleteResult:
         """Delete an image and all its tags, or with `options.tag_only` the tag that `reference` names."""
@@ -362,6 +377,21 @@ async def _chunks(
         yield chunk
     check_status(await _read_to_end(status), verifier.count)
     verifier.finish()
+
+
+async def _lines(
+    data: trio.lowlevel.FdStream, status: trio.lowlevel.FdStream
+) -> AsyncGenerator[tuple[str, ...], None]:
+    count, rest = 0, bytearray()
+    while chunk := await data.receive_some(_CHUNK):
+        count += len(chunk)
+        rest += chunk
+        if b"\n" in chunk:
+            *lines, tail = rest.split(b"\n")
+            rest = tail
+            for line in lines:
+                yield _session.parse(bytes(line), tuple[str, ...])
+    check_status(await _read_to_end(status), count, "a list")
 
 
 async def _read_to_end(stream: trio.lowlevel.FdStream) -> bytes:

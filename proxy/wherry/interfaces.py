@@ -6,7 +6,7 @@ suite (tests/transports/contract.py) checks them for every transport.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -269,6 +269,12 @@ class ListsTags(Protocol):
 
     async def repository_tags(self, system: System, access: ImageAccess) -> Sequence[str]:
         """Tags in the server's order."""
+        ...
+
+    def tag_pages(
+        self, system: System, access: ImageAccess
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[str]]]:
+        """The same, as they come: some at a time."""
         ...
 
 

@@ -359,16 +359,28 @@ async def test_inspect_is_a_document(images: Path, tmp_path: Path) -> None:
         assert summary["layers"] == [layer["digest"] for layer in image.layers]
 
 
-async def test_list_tags_is_a_document(tmp_path: Path) -> None:
+async def test_list_tags_comes_by_lines(tmp_path: Path) -> None:
     access = {"access": {"tls_verify": False}}
     with FakeRegistry() as fake:
-        fake.on("GET", "/v2/x/tags/list", Reply(body=b'{"name":"x","tags":["b","a"]}'))
+        more = {"Link": '</v2/x/tags/list?last=a>; rel="next"'}
+        pages = Reply(headers=more, body=b'{"tags":["b","a"]}'), Reply(body=b'{"tags":["d"]}')
+        fake.on("GET", "/v2/x/tags/list", *pages, pages[0], Reply(body=b'{"tags":["../d"]}'))
         fake.on("GET", "/v2/y/tags/list", error(404, "NAME_UNKNOWN"))
+        fake.on("GET", "/v2/z/tags/list", Reply(body=b'{"tags":[]}'))
         async with serving(make_system(tmp_path)) as peer:
             await peer.hello()
             answer = await peer.call("ListTags", f"docker://{fake.name}/x", access, id=2)
-            found = json.loads(await peer.read(answer.fds[0]))
-            assert found == {"repository": f"{fake.name}/x", "tags": ["b", "a"]}
+            assert answer.value == f"{fake.name}/x"
+            assert await peer.read(answer.fds[0]) == b'["b","a"]\n["d"]\n'
+            assert json.loads(await peer.read(answer.fds[1])) == {"bytes": 16}
+            answer = await peer.call("ListTags", f"docker://{fake.name}/x", access, id=5)
+            assert await peer.read(answer.fds[0]) == b'["b","a"]\n'
+            status = json.loads(await peer.read(answer.fds[1]))
+            text = 'Error listing repository tags: registry returned invalid tag "../d": invalid tag format'
+            assert (status["bytes"], status["error"]["message"]) == (0, text)
+            answer = await peer.call("ListTags", f"docker://{fake.name}/z", access, id=6)
+            assert await peer.read(answer.fds[0]) == b""
+            assert json.loads(await peer.read(answer.fds[1])) == {"bytes": 0}
             answer = await peer.call("ListTags", f"docker://{fake.name}/y", access, id=3)
             assert answer.failure[0] == "other"
             assert answer.body["detail"]["http_status"] == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from wherry import transports
@@ -9,15 +10,19 @@ from wherry.errors import InvalidError, context
 from wherry.interfaces import ListsTags
 from wherry.model import name
 from wherry.model.goquote import quote
-from wherry.protocol.messages import TagsResult
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
     from wherry.protocol.options import ImageAccess
     from wherry.system import System
 
 
-async def list_tags(text: str, system: System, access: ImageAccess) -> TagsResult:
-    """List the tags of `docker://REPOSITORY`.
+@asynccontextmanager
+async def listed_tags(
+    text: str, system: System, access: ImageAccess
+) -> AsyncIterator[tuple[str, AsyncIterator[Sequence[str]]]]:
+    """List the tags of `docker://REPOSITORY`: its name, and the tags as they come, some at a time.
 
     Raises InvalidError for a name that has a tag or digest, or whose transport has no tags.
     """
@@ -36,12 +41,23 @@ async def list_tags(text: str, system: System, access: ImageAccess) -> TagsResul
     if not isinstance(reference, ListsTags):
         raise InvalidError(f"the transport {transport} can't list tags")
     repository = name.parse_normalized(reference.docker_reference()).name
-    with context("Error listing repository tags"):
-        tags = await reference.repository_tags(system, access)
-    return TagsResult(repository, tuple(tags))
+    async with AsyncExitStack() as stack:
+        with context(_LISTING):
+            pages = await stack.enter_async_context(reference.tag_pages(system, access))
+        yield repository, _told(pages)
+
+
+async def _told(pages: AsyncIterator[Sequence[str]]) -> AsyncIterator[Sequence[str]]:
+    while True:
+        with context(_LISTING):
+            page = await anext(pages, None)
+        if page is None:
+            return
+        yield page
 
 
 _LISTED = ("docker", "docker-archive")
+_LISTING = "Error listing repository tags"
 
 
 def _check_repository(text: str) -> None:

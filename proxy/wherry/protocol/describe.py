@@ -36,7 +36,6 @@ _SECTION: Final = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)
 _TOLD: Final[tuple[type[msgspec.Struct], ...]] = (
     messages.BlobStatus,
     messages.InspectResult,
-    messages.TagsResult,
     messages.CopyResult,
     messages.Event,
     messages.ErrorDetail,

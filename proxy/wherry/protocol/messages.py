@@ -193,7 +193,7 @@ class BlobOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
 
 
 class BlobStatus(Struct, frozen=True, omit_defaults=True):
-    """The one JSON line on the status fd of OpenBlob, written before the data fd closes.
+    """The one JSON line on the status fd of OpenBlob and ListTags, written before the data fd closes.
 
     EOF without it means that the server died. With `error` the data is not complete, or not what was asked.
     """
@@ -286,13 +286,6 @@ class CopyResult(Struct, frozen=True):
     copied_bytes: int = 0
 
 
-class TagsResult(Struct, frozen=True):
-    """A repository and its tags, in the server's order."""
-
-    repository: str
-    tags: tuple[str, ...]
-
-
 class TagsOptions(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """How ListTags reaches the registry."""
 
@@ -382,11 +375,11 @@ class Inspect(Method[Document], frozen=True):
     options: InspectOptions = field(default_factory=InspectOptions)
 
 
-class ListTags(Method[Document], frozen=True):
-    """The tags of a repository; the document is a TagsResult."""
+class ListTags(Method[str], frozen=True):
+    """The tags of a repository, whose name is the value, as they come: JSON arrays of strings, one a line."""
 
     since: ClassVar[str] = "1"
-    carries: ClassVar[Carries] = "document"
+    carries: ClassVar[Carries] = "data+status"
     reference: str
     options: TagsOptions = field(default_factory=TagsOptions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import AsyncExitStack
 from functools import partial
@@ -16,7 +17,7 @@ from wherry.registry.client import RegistryClient, scope
 from wherry.registry.errors import read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from wherry.model.name import Named
     from wherry.registry.engine import Exchange
@@ -35,29 +36,56 @@ async def list_tags(
     most_tags: int = TAG_LIMIT,
     most_pages: int = PAGES_LIMIT,
 ) -> list[str]:
-    """All tags, in the registry's order; `warn` is told of a Link that leads elsewhere.
-
-    Empty tags and digests among them are left out, as in skopeo. Raises RegistryError for other tags that
-    are none, LimitError, NotFoundError, AuthError, NetworkError, StalledError.
-    """
-    path = f"{name.path}/tags/list"
-    seen_paths: set[str] = set()
+    """All tags, each once, as `tag_pages` gives and raises."""
     tags: dict[str, None] = {}
-    budget = client.budget()
-    while path not in seen_paths:
-        if len(seen_paths) >= most_pages:
-            raise LimitError(f"the tag list of {name.name} has more than {most_pages} pages")
-        seen_paths.add(path)
-        before = len(tags)
-        found, following = await client.persist(partial(_page, client, name, path, warn), budget)
-        budget.renew()
-        for tag in found:
-            _take(tag, tags, most_tags)
-        # A page without a new tag ends the list: some registries link to the same page for ever (R-33).
-        if following is None or len(tags) == before:
-            break
-        path = following
+    async for page in tag_pages(client, name, warn, most_tags=most_tags, most_pages=most_pages):
+        tags.update(dict.fromkeys(page))
     return list(tags)
+
+
+async def tag_pages(
+    client: RegistryClient,
+    name: Named,
+    warn: Callable[[str], None] = lambda _: None,
+    *,
+    most_tags: int = TAG_LIMIT,
+    most_pages: int = PAGES_LIMIT,
+) -> AsyncGenerator[list[str], None]:
+    """The tags in the registry's order, a page at a time; `warn` is told of a Link that leads elsewhere.
+
+    Empty tags and digests among them are left out, as in skopeo, and tags that stand on the same page or the
+    one before already: what is kept does not grow with the number of tags. Raises RegistryError for other
+    tags that are none, LimitError, NotFoundError, AuthError, NetworkError, StalledError.
+    """
+    path: str | None = f"{name.path}/tags/list"
+    seen: set[bytes] = set()
+    last: dict[str, None] = {}
+    count = pages = 0
+    budget = client.budget()
+    while path is not None and _is_new(path, seen):
+        if pages >= most_pages:
+            raise LimitError(f"the tag list of {name.name} has more than {most_pages} pages")
+        pages += 1
+        found, path = await client.persist(partial(_page, client, name, path, warn), budget)
+        budget.renew()
+        tags = dict.fromkeys(tag for tag in found if _is_tag(tag))
+        new = [tag for tag in tags if tag not in last]
+        # A page without a new tag ends the list: some registries link to the same pages for ever (R-33).
+        if not new or not _is_new(" ".join(tags), seen):
+            return
+        count += len(new)
+        if count > most_tags:
+            raise LimitError(f"the tag list is longer than {most_tags} tags")
+        last = tags
+        yield new
+
+
+def _is_new(text: str, seen: set[bytes]) -> bool:
+    """Whether `text` comes for the first time; `seen` keeps digests, which are small whatever it is."""
+    digest = hashlib.sha256(text.encode()).digest()
+    known = digest in seen
+    seen.add(digest)
+    return not known
 
 
 async def _page(
@@ -86,14 +114,13 @@ def _parse_page(body: bytes) -> list[str]:
     return [tag or "" for tag in found]
 
 
-def _take(tag: str, tags: dict[str, None], most: int) -> None:
-    if not _TAG.fullmatch(tag):
-        if not tag or _is_digest(tag):
-            return
-        raise RegistryError(f"registry returned invalid tag {quote(tag[:200])}: invalid tag format")
-    if len(tags) >= most and tag not in tags:
-        raise LimitError(f"the tag list is longer than {most} tags")
-    tags[tag] = None
+def _is_tag(tag: str) -> bool:
+    """Whether a tag counts. Raises RegistryError for one that no registry should have."""
+    if _TAG.fullmatch(tag):
+        return True
+    if not tag or _is_digest(tag):
+        return False
+    raise RegistryError(f"registry returned invalid tag {quote(tag[:200])}: invalid tag format")
 
 
 def _is_digest(tag: str) -> bool:

@@ -23,7 +23,8 @@ from wherry.streams.pump import Moved, pump
 from wherry.streams.sinks import PipeSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from wherry.interfaces import Blob
     from wherry.model.digest import Digest
@@ -231,6 +232,52 @@ class Transfers:
         except Exception as bug:
             return BlobStatus(0, error=_detail(told(self._log, "OpenBlob", bug)))
         return BlobStatus(moved.count, moved.digests.get(name, ""), options.verify)
+
+    async def lines(
+        self, listed: AbstractAsyncContextManager[tuple[str, AsyncIterator[Sequence[str]]]]
+    ) -> tuple[str, int, int]:
+        """ListTags: (what is listed, reader's end of the lines, reader's end of the status). Raises what
+        beginning raises, up to the first line."""
+        with _promised() as ends:
+            opened: tuple[str, int, int] = await self._nursery.start(self._lines, listed, ends)
+        return opened
+
+    async def _lines(
+        self,
+        listed: AbstractAsyncContextManager[tuple[str, AsyncIterator[Sequence[str]]]],
+        ends: list[int],
+        *,
+        task_status: trio.TaskStatus[tuple[str, int, int]],
+    ) -> None:
+        async with listed as (name, parts):
+            first = await anext(parts, None)
+            (reader, data), (status_reader, status) = make_pipes()
+            ends += (reader, status_reader)
+            task_status.started((name, reader, status_reader))
+            try:
+                _tell(status, await self._written(first, parts, data))
+            except trio.Cancelled:
+                _tell(status, BlobStatus(0, error=_detail(ProxyGoneError(_CUT))))
+                raise
+            finally:
+                os.close(status)
+                os.close(data)
+
+    async def _written(
+        self, part: Sequence[str] | None, parts: AsyncIterator[Sequence[str]], data: int
+    ) -> BlobStatus:
+        count = 0
+        try:
+            while part is not None:
+                line = msgspec.json.encode(part) + b"\n"
+                await write_bytes(line, data, self._system.threads)
+                count += len(line)
+                part = await anext(parts, None)
+        except WherryError as error:
+            return BlobStatus(0, error=_detail(error))
+        except Exception as bug:
+            return BlobStatus(0, error=_detail(told(self._log, "ListTags", bug)))
+        return BlobStatus(count)
 
     async def closing(self, data: bytes) -> int:
         """A pipe of these bytes that closes behind them: the reader's end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
@@ -71,6 +71,20 @@ class DockerReference(Struct, frozen=True):
             with context("failed to create client"):
                 client = await registries.for_repository(named, access)
             return await list_tags(client, named, system.warn)
+
+    @asynccontextmanager
+    async def tag_pages(
+        self, system: System, access: ImageAccess
+    ) -> AsyncIterator[AsyncIterator[Sequence[str]]]:
+        from wherry.registry.client import sharing
+        from wherry.registry.tags import tag_pages
+
+        async with sharing(system) as registries:
+            named = self.image.named
+            with context("failed to create client"):
+                client = await registries.for_repository(named, access)
+            async with aclosing(tag_pages(client, named, system.warn)) as pages:
+                yield pages
 
     async def delete(self, system: System, access: ImageAccess) -> Digest:
         """Delete the image's manifest, and with it all tags of its digest (M7)."""
