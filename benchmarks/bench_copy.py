@@ -112,19 +112,26 @@ def _measured(target: Target, bench: Bench, run: Callable[[str], Sample]) -> Sam
 
 
 @contextmanager
-def warm_server(contender: Contender) -> Iterator[Callable[[str, str], Sample]]:
-    """A server that lives as long as the case; copies go over one connection to it."""
-    insecure = ImageAccess(tls_verify=False)
-    options = CopyOptions(source=insecure, destination=insecure, policy=PolicyOptions(insecure=True))
+def warm_client(contender: Contender) -> Iterator[tuple[Client, int]]:
+    """A server that lives as long as the case: one connection to it, and its process id."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen([*contender.argv, "experimental-image-proxy"], stdin=theirs.fileno())
     with Client(ours, process) as client:
+        yield client, process.pid
+
+
+@contextmanager
+def warm_server(contender: Contender) -> Iterator[Callable[[str, str], Sample]]:
+    """A server that lives as long as the case; copies go over one connection to it."""
+    insecure = ImageAccess(tls_verify=False)
+    options = CopyOptions(source=insecure, destination=insecure, policy=PolicyOptions(insecure=True))
+    with warm_client(contender) as (client, pid):
 
         def copy(source: str, destination: str) -> Sample:
-            before, began = cpu_seconds(process.pid), time.perf_counter()
+            before, began = cpu_seconds(pid), time.perf_counter()
             client.copy(source, destination, options)
             wall = time.perf_counter() - began
-            return Sample(wall, cpu_seconds(process.pid) - before, rss=memory_peak(process.pid))
+            return Sample(wall, cpu_seconds(pid) - before, rss=memory_peak(pid))
 
         yield copy

@@ -48,6 +48,9 @@ class Bench:
         if place == "lean":
             with servers.lean(self.images) as server:
                 yield server
+        elif place == "bearer":
+            with servers.lean(self.images, bearer=True) as server:
+                yield server
         elif place == "tls":
             with servers.lean(self.images, self.folder / "tls") as server:
                 yield server

@@ -3,6 +3,9 @@
 It serves OCI layouts read-only: HEAD and GET of manifests, blobs and tag lists; manifests from memory, blobs
 by sendfile. A thread for each connection. With --cert and --key it speaks TLS. It prints its port and serves
 until its standard input ends.
+
+The repository `tags/N` has N tags, 1000 a page. With --bearer it wants tokens, which its /token gives to all;
+/counts tells how many requests, tokens and connections there were since it was asked last.
 """
 
 from __future__ import annotations
@@ -15,7 +18,14 @@ import sys
 import threading
 
 _CHUNK = 256 << 10
-_REASONS = {200: "OK", 206: "Partial Content", 404: "Not Found", 405: "Method Not Allowed"}
+_REASONS = {
+    200: "OK",
+    206: "Partial Content",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+}
+TAGS_A_PAGE = 1000
 
 
 class Repository:
@@ -37,13 +47,35 @@ class Repository:
                 self.tags.append(tag)
 
 
+class Site:
+    """What all connections share. `bearer`: whether tokens are wanted."""
+
+    def __init__(self, repositories: dict[str, Repository], bearer: bool) -> None:
+        self.repositories = repositories
+        self.bearer = bearer
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(("requests", "tokens", "connections"), 0)
+
+    def count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+    def counted(self) -> bytes:
+        """The counts since this was asked last, without that request; JSON."""
+        with self._lock:
+            counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
+        return json.dumps(counts).encode()
+
+
 class Connection:
     """Answers the requests of one client, one after the other."""
 
-    def __init__(self, sock: socket.socket, repositories: dict[str, Repository]) -> None:
+    def __init__(self, sock: socket.socket, site: Site) -> None:
         self._sock = sock
-        self._repositories = repositories
+        self._site = site
+        self._repositories = site.repositories
         self._received = b""
+        self._asked = False
 
     def serve(self) -> None:
         """Until the client leaves or sends what is no HTTP."""
@@ -52,7 +84,11 @@ class Connection:
                 words = head.split("\r\n", 1)[0].split(" ")
                 if len(words) != 3 or not words[2].startswith("HTTP/1."):
                     return
-                self._answer(words[0], words[1].partition("?")[0], head)
+                path, _, query = words[1].partition("?")
+                if path == "/counts":
+                    self._send(200, "application/json", self._site.counted(), words[0])
+                else:
+                    self._counted(words[0], path, query, head)
         except OSError:
             return
         finally:
@@ -67,11 +103,28 @@ class Connection:
         head, self._received = self._received.split(b"\r\n\r\n", 1)
         return head.decode("latin-1")
 
-    def _answer(self, method: str, path: str, head: str) -> None:
+    def _counted(self, method: str, path: str, query: str, head: str) -> None:
+        if not self._asked:
+            self._site.count("connections")
+            self._asked = True
+        if path == "/token":
+            self._site.count("tokens")
+            return self._send(200, "application/json", b'{"token":"a-token","expires_in":300}', method)
+        self._site.count("requests")
+        if self._site.bearer and "\r\nauthorization: bearer a-token" not in head.lower():
+            address, port = self._sock.getsockname()
+            host = f"{address}:{port}"
+            offer = f'WWW-Authenticate: Bearer realm="http://{host}/token",service="{host}"\r\n'
+            return self._send(401, "application/json", b'{"errors":[]}', method, extra=offer)
+        self._answer(method, path, query, head)
+
+    def _answer(self, method: str, path: str, query: str, head: str) -> None:
         if method not in ("GET", "HEAD"):
             return self._send(405, "text/plain", b"", method)
         if path in ("/v2", "/v2/"):
             return self._send(200, "application/json", b"{}", method)
+        if path.startswith("/v2/tags/"):
+            return self._tags(int(path.split("/")[3]), query, path, method)
         for kind in ("manifests", "blobs", "tags"):
             name, found, rest = path.removeprefix("/v2/").rpartition(f"/{kind}/")
             repository = self._repositories.get(name)
@@ -86,12 +139,22 @@ class Connection:
                     return self._blob(repository.blobs + rest.replace(":", "/"), rest, method, head)
         return self._unknown(method)
 
+    def _tags(self, count: int, query: str, path: str, method: str) -> None:
+        start = int(query.removeprefix("last=") or -1) + 1
+        end = min(start + TAGS_A_PAGE, count)
+        tags = [f"v1.2.{number:07}" for number in range(start, end)]
+        link = f'Link: <{path}?last={end - 1}>; rel="next"\r\n' if end < count else ""
+        body = json.dumps({"name": f"tags/{count}", "tags": tags}).encode()
+        self._send(200, "application/json", body, method, extra=link)
+
     def _unknown(self, method: str) -> None:
         body = b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}'
         self._send(404, "application/json", body, method)
 
-    def _send(self, status: int, media_type: str, data: bytes, method: str, digest: str = "") -> None:
-        head = _head(status, media_type, len(data), digest)
+    def _send(
+        self, status: int, media_type: str, data: bytes, method: str, digest: str = "", extra: str = ""
+    ) -> None:
+        head = _head(status, media_type, len(data), digest, extra)
         self._sock.sendall(head if method == "HEAD" else head + data)
 
     def _blob(self, path: str, digest: str, method: str, head: str) -> None:
@@ -138,34 +201,35 @@ def _range(head: str) -> int:
     return 0
 
 
-def _accept(listener: socket.socket, repositories: dict[str, Repository], tls: ssl.SSLContext | None) -> None:
+def _accept(listener: socket.socket, site: Site, tls: ssl.SSLContext | None) -> None:
     while True:
         sock, _ = listener.accept()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_serve, args=(sock, repositories, tls), daemon=True).start()
+        threading.Thread(target=_serve, args=(sock, site, tls), daemon=True).start()
 
 
-def _serve(sock: socket.socket, repositories: dict[str, Repository], tls: ssl.SSLContext | None) -> None:
+def _serve(sock: socket.socket, site: Site, tls: ssl.SSLContext | None) -> None:
     if tls is not None:
         try:
             sock = tls.wrap_socket(sock, server_side=True)
         except OSError:
             sock.close()
             return
-    Connection(sock, repositories).serve()
+    Connection(sock, site).serve()
 
 
 def main(arguments: list[str]) -> None:
-    """ARGUMENTS: NAME=LAYOUT for each repository, and --cert=FILE --key=FILE for TLS."""
-    given = dict(argument.split("=", 1) for argument in arguments)
+    """ARGUMENTS: NAME=LAYOUT for each repository, --cert=FILE --key=FILE for TLS, --bearer."""
+    given = dict(argument.split("=", 1) for argument in arguments if argument != "--bearer")
     tls = None
     if "--cert" in given:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(given.pop("--cert"), given.pop("--key"))
         tls.set_alpn_protocols(["http/1.1"])
     repositories = {name: Repository(layout) for name, layout in given.items()}
+    site = Site(repositories, "--bearer" in arguments)
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    threading.Thread(target=_accept, args=(listener, repositories, tls), daemon=True).start()
+    threading.Thread(target=_accept, args=(listener, site, tls), daemon=True).start()
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     sys.stdin.buffer.read()

@@ -21,6 +21,7 @@ from benchmarks import (
     bench_limits,
     bench_proxy,
     bench_push,
+    bench_registry,
     bench_start,
     blob_info,
     fixtures,
@@ -106,6 +107,7 @@ def _chosen(bench: Bench, only: str) -> list[Case]:
         *bench_proxy.cases(bench),
         *bench_copy.cases(bench),
         *bench_push.cases(bench),
+        *bench_registry.cases(bench),
     ]
     names = {case.name for case in cases}
     unknown = report.targets().keys() - names

@@ -32,9 +32,13 @@ class Server:
 
 
 @contextmanager
-def lean(images: Mapping[str, Fixture], certificates: Path | None = None) -> Iterator[Server]:
-    """Run the lean registry in a process of its own; with TLS where `certificates` names a directory."""
+def lean(
+    images: Mapping[str, Fixture], certificates: Path | None = None, *, bearer: bool = False
+) -> Iterator[Server]:
+    """Run the lean registry in a process of its own; with TLS where `certificates` names a directory, wanting
+    tokens if `bearer`."""
     arguments = [f"{name}={image.layout}" for name, image in images.items()]
+    arguments += ["--bearer"] * bearer
     host, cert_dir = "127.0.0.1", None
     if certificates is not None:
         cert_dir = make_certificates(certificates)
