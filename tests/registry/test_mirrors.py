@@ -20,7 +20,7 @@ import trio.testing
 
 from tests.config.cases import LOOKUPS
 from tests.fakes.registry import FakeRegistry, Reply, error
-from tests.peers.require import require_peer, require_skopeo_ref
+from tests.peers.require import require_peer
 from tests.peers.servers import Registry, running_registry
 from wherry.errors import (
     CorruptError,
@@ -403,8 +403,9 @@ async def test_real_mirrors(system: System, registries: tuple[Registry, Registry
         assert digest.of(await opened(world, f"{primary.name}/{image}")) == expected, (mirrors, image)
 
 
-async def test_real_mirrors_as_skopeo(system: System, registries: tuple[Registry, Registry]) -> None:
-    skopeo = require_skopeo_ref()
+async def test_real_mirrors_as_skopeo(
+    system: System, registries: tuple[Registry, Registry], skopeo_ref: Path
+) -> None:
     primary, mirror = registries
     await put(system, primary, "c:t", b"one")
     await put(system, mirror, "c:t", b"two")
@@ -414,6 +415,6 @@ async def test_real_mirrors_as_skopeo(system: System, registries: tuple[Registry
             f'[[registry.mirror]]\nlocation = "{mirror.name}"\ninsecure = true\n'
         )
         world = configured(system, text)
-        command = [skopeo, "--registries-conf", world.registries_conf, "inspect", "--raw"]
+        command = [skopeo_ref, "--registries-conf", world.registries_conf, "inspect", "--raw"]
         done = await trio.run_process([*command, primary.docker("c:t")], capture_stdout=True)
         assert done.stdout == await opened(world, f"{primary.name}/c:t")

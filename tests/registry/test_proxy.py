@@ -21,7 +21,7 @@ import trustme
 
 from tests.fakes.http_proxy import FakeProxy
 from tests.fakes.registry import MANIFEST_TYPE, FakeRegistry, Reply
-from tests.peers.require import require_peer, require_skopeo_ref
+from tests.peers.require import require_peer
 from tests.peers.servers import running_registry, stop
 from wherry.errors import (
     AuthError,
@@ -276,8 +276,7 @@ async def test_tinyproxy(secure: FakeRegistry, system: System, trusting: ImageAc
         assert re.search(rf"GET http://0\.0\.0\.0:{port}/v2/a/manifests/t", log.read_text())
 
 
-async def test_the_texts_are_skopeos(system: System) -> None:
-    skopeo = require_skopeo_ref()
+async def test_the_texts_are_skopeos(system: System, skopeo_ref: Path) -> None:
     answers = {
         b"HTTP/1.1 403 Forbidden\r\n\r\n",
         b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
@@ -287,7 +286,7 @@ async def test_the_texts_are_skopeos(system: System) -> None:
         with FakeProxy({}, answer=answer) as proxy:
             world = proxied(system, proxy.url)
             done = await trio.run_process(
-                [skopeo, "inspect", f"docker://{NAME}/x"],
+                [skopeo_ref, "inspect", f"docker://{NAME}/x"],
                 env={"HOME": system.home, **world.environ},
                 capture_stderr=True,
                 check=False,
