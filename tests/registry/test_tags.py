@@ -12,7 +12,7 @@ from wherry.errors import CorruptError, LimitError, NotFoundError, RegistryError
 from wherry.model.name import Named
 from wherry.protocol.options import ImageAccess
 from wherry.registry.client import Registries, RegistryClient
-from wherry.registry.tags import PAGES_LIMIT, TAG_LIMIT, list_tags
+from wherry.registry.tags import PAGES_LIMIT, TAG_LIMIT, list_tags, tag_pages
 from wherry.system import System
 
 LIST = "/v2/x/tags/list"
@@ -63,6 +63,26 @@ async def test_r33_pages_without_a_new_tag(fake: FakeRegistry, client: RegistryC
     fake.on("GET", LIST, *[page("a", link=f"{LIST}?at={at}") for at in range(50)])
     assert await tags_of(client) == ["a"]
     assert len(fake.asked("GET", LIST)) == 2
+
+
+async def test_r33_pages_that_come_again_under_new_links(fake: FakeRegistry, client: RegistryClient) -> None:
+    """What is remembered of a page is small, but it is enough."""
+    fake.on("GET", LIST, *[page(f"t{at % 3}", link=f"{LIST}?at={at}") for at in range(50)])
+    assert [found async for found in tag_pages(client, Named(fake.name, "x"))] == [["t0"], ["t1"], ["t2"]]
+    assert len(fake.asked("GET", LIST)) == 4
+
+
+async def test_r36_duplicates(fake: FakeRegistry, client: RegistryClient) -> None:
+    """Of the tags that a page and the one before share none comes twice; of all pages together, in a list."""
+    answers = (
+        page("a", "b", "b", link=f"{LIST}?at=1"),
+        page("b", "c", link=f"{LIST}?at=2"),
+        page("d", "a"),
+    )
+    fake.on("GET", LIST, *answers, *answers)
+    pages = [found async for found in tag_pages(client, Named(fake.name, "x"))]
+    assert pages == [["a", "b"], ["c"], ["d", "a"]]
+    assert await tags_of(client) == ["a", "b", "c", "d"]
 
 
 async def test_r34_a_link_to_another_host(
