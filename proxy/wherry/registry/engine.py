@@ -210,12 +210,17 @@ class Engine:
         """
         with context(f'{request.method.capitalize()} "{request.url.shown}"'):
             key = self._key(request)
+            repeatable = send is None and request.method in _REPEATABLE
             connection = self.pool.take(key, request.reach.guard)
+            if connection is not None and connection.proxy is not None and not repeatable:
+                # Proxies close behind an answer without a word; what is sent once only must not meet that.
+                connection.close()
+                connection = None
             if connection is not None:
                 try:
                     return await self._run(key, request, connection, send)
                 except NetworkError:
-                    if send is not None or request.method not in _REPEATABLE:
+                    if not repeatable:
                         raise
             reach = request.reach
             connection = await self._dialer.connection(request.url.origin, reach.tls, key.tls, reach.guard)
