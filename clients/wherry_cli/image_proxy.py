@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def run(call: Call) -> int:
     """Serve until the client goes or says Shutdown; the exit status."""
     from wherry.server.listen import serve_fd
+    from wherry_cli import coredumps
 
+    coredumps.forbid()
     call.refuse_unbuilt()
     given = call.given
     refuse, access, system = "", ImageAccess(), build_system(call)

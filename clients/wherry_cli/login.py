@@ -18,6 +18,9 @@ def run(call: Call) -> int:
     """Log in. The registry is asked first; only credentials that it takes are kept."""
     import trio
 
+    from wherry_cli import coredumps
+
+    coredumps.forbid()
     call.refuse_unbuilt()
     return trio.run(_login, call)
 

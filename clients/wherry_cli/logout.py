@@ -19,6 +19,9 @@ def run(call: Call) -> int:
     """Log out, of one registry or of all; other tools' files stay as they are."""
     import trio
 
+    from wherry_cli import coredumps
+
+    coredumps.forbid()
     call.refuse_unbuilt()
     return trio.run(_logout, call)
 

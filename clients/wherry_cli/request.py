@@ -12,6 +12,7 @@ import trio
 from wherry.errors import InvalidError, OperationCancelledError, StalledError, WherryError
 from wherry.server.embed import embedded
 from wherry.server.settings import ProxySettings
+from wherry_cli import coredumps
 from wherry_cli.access import platform_choice, policy_options
 from wherry_cli.system_from import build_system, with_tls_details
 from wherry_client import AsyncClient
@@ -39,6 +40,7 @@ def ask(call: Call, question: Question[T]) -> T:
 
     Raises the WherryError that the server answered, or StalledError when the time is over.
     """
+    coredumps.forbid()
     try:
         return trio.run(_ask, call, question)
     except BaseExceptionGroup as group:

@@ -20,6 +20,7 @@ URL_LIMIT: Final = 8192
 _PORTS: Final = {"http": 80, "https": 443}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?\.?")
+_USER: Final = re.compile(r"//.*@", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 _UNSAFE: Final = re.compile(rb"[^!#-;=?-Z\\\]\[_a-z~^|{}]")
 
@@ -84,22 +85,27 @@ def parse(text: str, *, base: Url | None = None, what: str = "URL") -> Url:
     if len(text) > URL_LIMIT:
         raise RegistryError(f"{what} is longer than {URL_LIMIT} characters")
     if not text or _CONTROL.search(text):
-        raise RegistryError(f"{what} {quote(text)} is empty or holds spaces or control characters")
+        raise RegistryError(f"{what} {_redacted(text)} is empty or holds spaces or control characters")
     try:
         split = urlsplit(urljoin(str(base), text) if base else text)
         port = split.port
-    except ValueError as error:
-        raise RegistryError(f"{what} {quote(text)} is not valid: {error}") from None
+    except ValueError:  # its text may hold a part of the URL
+        raise RegistryError(f"{what} {_redacted(text)} is not valid") from None
     if split.scheme not in _PORTS:
-        raise RegistryError(f"{what} {quote(text)} is neither http nor https")
+        raise RegistryError(f"{what} {_redacted(text)} is neither http nor https")
     if split.username is not None or split.password is not None:
         raise RegistryError(f"{what} {quote(split.hostname or '')} holds a user name or password")
     host = split.hostname or ""
     if not (_HOST.fullmatch(host) or (":" in host and _is_address(host))):
-        raise RegistryError(f"{what} {quote(text)} has no valid host")
+        raise RegistryError(f"{what} {_redacted(text)} has no valid host")
     target = (split.path or "/") + (f"?{split.query}" if split.query else "")
     wire = _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], target.encode("utf-8", "replace"))
     return Url(split.scheme, host, _PORTS[split.scheme] if port is None else port, wire.decode("ascii"))
+
+
+def _redacted(text: str) -> str:
+    """What is no URL that may be used, for an error: without its query and user, which hold secrets (C-10)."""
+    return quote(_USER.sub("//…@", text.partition("?")[0]))
 
 
 def _is_address(host: str) -> bool:
