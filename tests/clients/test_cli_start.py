@@ -137,7 +137,8 @@ def test_inspect_of_a_layout() -> None:
     names = modules("wherry", "inspect", HELLO)
     assert_serves_files_only(names)
     assert {name for name in ours(names) - LIGHT_OURS if name.startswith("wherry_cli.")} == {
-        f"wherry_cli.{name}" for name in ("access", "inspect", "inspected", "request", "system_from")
+        f"wherry_cli.{name}"
+        for name in ("access", "coredumps", "inspect", "inspected", "request", "system_from")
     }
     assert "wherry_client._sync" not in names
 
@@ -183,6 +184,6 @@ def test_proxy_that_serves_nothing_yet() -> None:
     assert (reply["success"], reply["value"]) == (True, "0.2.8")
     assert_serves_files_only(names)
     assert {name for name in ours(names) - LIGHT_OURS if name.startswith("wherry_cli.")} == {
-        f"wherry_cli.{name}" for name in ("access", "image_proxy", "system_from")
+        f"wherry_cli.{name}" for name in ("access", "coredumps", "image_proxy", "system_from")
     }
     assert not {name for name in names if name.startswith("wherry_client")}

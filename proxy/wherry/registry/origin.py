@@ -104,7 +104,7 @@ def parse(text: str, *, base: Url | None = None, what: str = "URL") -> Url:
 
 
 def _redacted(text: str) -> str:
-    """What is no URL that may be used, for an error: without its query and user, which hold secrets (C-10)."""
+    """A URL that may not be used, for an error: without query and user, which hold secrets (C-10)."""
     return quote(_USER.sub("//…@", text.partition("?")[0]))
 
 
