@@ -133,6 +133,8 @@ async def test_r39_a_failure_that_passes(
     warned: list[str],
     failure: Reply,
 ) -> None:
+    # On a connection that served before, a failure would be taken for its age, and asked again at once.
+    fake.on("GET", "/v2/", Reply(framing="close"))
     fake.on("GET", MANIFEST, failure, failure, failure, GOOD)
     assert await get(client) == b"{}"
     assert len(fake.asked("GET", MANIFEST)) >= 4

@@ -42,7 +42,7 @@ def bearer(fake: FakeRegistry) -> FakeRegistry:
         query = parse_qs(urlsplit(seen.target).query)
         return Reply(body=json.dumps({"token": query["scope"][0], "expires_in": 300}).encode())
 
-    fake.on("GET", "/v2/", Reply(401, offer))
+    fake.on("GET", "/v2/", Reply(401, offer, b'{"errors":[{"code":"UNAUTHORIZED"}]}'))
     fake.on("GET", "/token", token)
     for name in REPOSITORIES:
         replies = {

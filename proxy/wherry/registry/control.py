@@ -71,4 +71,5 @@ class Control:
         try:
             yield Answer(exchange)
         finally:
+            exchange.drain()
             exchange.release()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import h11
@@ -20,6 +21,7 @@ from wherry.errors import (
     NetworkError,
     RegistryError,
     StalledError,
+    WherryError,
     context,
 )
 from wherry.interfaces import WouldBlock
@@ -155,6 +157,20 @@ class Exchange:
                     await trio.lowlevel.wait_writable(self.body.fileno())
                 continue
             raise StalledError(f"reading {self.request.url.shown}: i/o timeout")
+
+    def drain(self) -> None:
+        """Take what has come already of a small body that nobody wants, so that its connection may be used
+        again. Not for a body that the data plane reads."""
+        if self.released or self.body.clean:
+            return
+        buffer = memoryview(bytearray(_READ))
+        taken = 0
+        with suppress(WherryError):  # the answer is complete without it, and the connection is closed
+            while not self.body.clean and taken < _READ:
+                moved = self.body.readinto(buffer)
+                if not isinstance(moved, int) or not moved:
+                    return
+                taken += moved
 
     def release(self) -> None:
         """Give the connection back to the pool if nothing of the response is left on it, else close it."""
