@@ -71,19 +71,34 @@ def skopeo_copy(skopeo: Path, source: str, target: str, *options: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def working_cargo() -> tuple[str, str]:
+    """The first cargo of PATH that runs, and its version: rustup's is there without its toolchain, too."""
+    for folder in os.get_exec_path():
+        cargo = shutil.which("cargo", path=folder)
+        if cargo is None:
+            continue
+        done = subprocess.run([cargo, "--version"], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return cargo, done.stdout
+    pytest.skip("no cargo runs here (Debian package cargo-web)")
+
+
 @pytest.fixture(scope="session")
 def client() -> Path:
     """The Rust client, built once and kept in tests/peers/rust/target."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        pytest.skip("cargo is not installed (Debian package cargo-web)")
-    version = subprocess.run([cargo, "--version"], capture_output=True, text=True, check=True).stdout
+    cargo, version = working_cargo()
     found = re.match(r"cargo (\d+)\.(\d+)", version)
     assert found is not None, version
     if (int(found[1]), int(found[2])) < OLDEST_RUST:
         pytest.skip(f"{version.strip()} is too old for the crate; Debian's cargo-web is new enough")
+    path = f"{os.path.dirname(cargo)}:{os.environ['PATH']}"  # the rustc that belongs to it
     build = subprocess.run(
-        [cargo, "build", "--release", "--locked"], cwd=RUST, capture_output=True, text=True, check=False
+        [cargo, "build", "--release", "--locked"],
+        cwd=RUST,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert build.returncode == 0, build.stderr
     return RUST / "target" / "release" / "proxy-client"
